@@ -1,1 +1,13 @@
-//! (to come)
+//! What Millstream tells about itself: metrics under the names that Kafka dashboards chart
+//! (jmx_exporter's `kafka_<domain>_<type>_<name>`), and logs. It knows no part of the platform; the
+//! parts hold these handles and count.
+
+mod logs;
+mod metrics;
+
+pub use logs::{LogFormat, init_logs};
+pub use metrics::{Metrics, RequestLabels, TopicLabels};
+pub use prometheus_client::{
+    collector::Collector, encoding::DescriptorEncoder, encoding::EncodeLabelSet, encoding::EncodeMetric,
+    metrics as kinds,
+};

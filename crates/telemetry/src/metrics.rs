@@ -1,0 +1,198 @@
+//! The counters of one broker. Each broker has a registry of its own, so that several can live in one
+//! process (tests), and a deleted topic's series go with it.
+
+use std::fmt;
+
+use parking_lot::Mutex;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{EncodeLabelSet, text},
+    metrics::{
+        counter::Counter,
+        family::{Family, MetricConstructor},
+        gauge::Gauge,
+        histogram::Histogram,
+    },
+    registry::Registry,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TopicLabels {
+    pub topic: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    pub request: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ErrorLabels {
+    pub request: &'static str,
+    pub error: &'static str,
+}
+
+/// Milliseconds; the finest bucket is what a request served from memory takes.
+#[derive(Clone)]
+struct RequestTimes;
+
+impl MetricConstructor<Histogram> for RequestTimes {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new([
+            0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 5000.0,
+        ])
+    }
+}
+
+/// Handles to count with; cheap to clone where a hot path keeps one.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    pub messages_in: Family<TopicLabels, Counter>,
+    pub bytes_in: Family<TopicLabels, Counter>,
+    pub bytes_out: Family<TopicLabels, Counter>,
+    pub bytes_rejected: Family<TopicLabels, Counter>,
+    pub failed_produce_requests: Family<TopicLabels, Counter>,
+    pub failed_fetch_requests: Family<TopicLabels, Counter>,
+    pub total_produce_requests: Family<TopicLabels, Counter>,
+    pub total_fetch_requests: Family<TopicLabels, Counter>,
+    pub requests: Family<RequestLabels, Counter>,
+    pub request_errors: Family<ErrorLabels, Counter>,
+    request_time_ms: Family<RequestLabels, Histogram, RequestTimes>,
+    pub connections: Gauge,
+    pub connections_refused: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let mut by_topic = |name: &str, help: &str| {
+            let family = Family::<TopicLabels, Counter>::default();
+            registry.register(
+                format!("kafka_server_brokertopicmetrics_{name}"),
+                help,
+                family.clone(),
+            );
+            family
+        };
+        let messages_in = by_topic("messagesin", "Records appended");
+        let bytes_in = by_topic("bytesin", "Bytes of record batches appended");
+        let bytes_out = by_topic("bytesout", "Bytes of record batches read by clients");
+        let bytes_rejected = by_topic("bytesrejected", "Bytes of record batches refused");
+        let failed_produce_requests = by_topic("failedproducerequests", "Produce to a partition that failed");
+        let failed_fetch_requests = by_topic("failedfetchrequests", "Fetch from a partition that failed");
+        let total_produce_requests = by_topic("totalproducerequests", "Produce to a partition");
+        let total_fetch_requests = by_topic("totalfetchrequests", "Fetch from a partition");
+
+        let requests = Family::default();
+        registry.register(
+            "kafka_network_requestmetrics_requests",
+            "Requests answered",
+            requests.clone(),
+        );
+        let request_errors = Family::default();
+        registry.register(
+            "kafka_network_requestmetrics_errors",
+            "Error codes answered",
+            request_errors.clone(),
+        );
+        let request_time_ms = Family::new_with_constructor(RequestTimes);
+        registry.register(
+            "kafka_network_requestmetrics_totaltimems",
+            "Milliseconds from a request's last byte in to its response's first byte out",
+            request_time_ms.clone(),
+        );
+        let connections = Gauge::default();
+        registry.register(
+            "kafka_server_socket_server_metrics_connection_count",
+            "Open connections",
+            connections.clone(),
+        );
+        let connections_refused = Counter::default();
+        registry.register(
+            "millstream_connections_refused",
+            "Connections closed because a limit was reached",
+            connections_refused.clone(),
+        );
+        Self {
+            registry: Mutex::new(registry),
+            messages_in,
+            bytes_in,
+            bytes_out,
+            bytes_rejected,
+            failed_produce_requests,
+            failed_fetch_requests,
+            total_produce_requests,
+            total_fetch_requests,
+            requests,
+            request_errors,
+            request_time_ms,
+            connections,
+            connections_refused,
+        }
+    }
+}
+
+impl Metrics {
+    /// Gauges that are read when somebody scrapes, rather than kept up to date.
+    pub fn register_collector(&self, collector: Box<dyn Collector>) {
+        self.registry.lock().register_collector(collector);
+    }
+
+    pub fn observe_request(&self, request: &'static str, elapsed_ms: f64) {
+        let labels = RequestLabels { request };
+        self.requests.get_or_create(&labels).inc();
+        self.request_time_ms.get_or_create(&labels).observe(elapsed_ms);
+    }
+
+    /// Forgets the series of a deleted topic.
+    pub fn remove_topic(&self, topic: &str) {
+        let labels = TopicLabels {
+            topic: topic.to_owned(),
+        };
+        for family in [
+            &self.messages_in,
+            &self.bytes_in,
+            &self.bytes_out,
+            &self.bytes_rejected,
+            &self.failed_produce_requests,
+            &self.failed_fetch_requests,
+            &self.total_produce_requests,
+            &self.total_fetch_requests,
+        ] {
+            family.remove(&labels);
+        }
+    }
+
+    /// The OpenMetrics text that `/metrics` answers with.
+    pub fn render(&self) -> Result<String, fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry.lock())?;
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_bear_the_customary_names() {
+        let metrics = Metrics::default();
+        metrics
+            .messages_in
+            .get_or_create(&TopicLabels { topic: "t".into() })
+            .inc_by(3);
+        metrics.observe_request("Produce", 0.3);
+        let text = metrics.render().unwrap();
+        assert!(
+            text.contains("kafka_server_brokertopicmetrics_messagesin_total{topic=\"t\"} 3"),
+            "{text}"
+        );
+        assert!(
+            text.contains("kafka_network_requestmetrics_totaltimems_count{request=\"Produce\"} 1"),
+            "{text}"
+        );
+        metrics.remove_topic("t");
+        assert!(!metrics.render().unwrap().contains("topic=\"t\""));
+    }
+}
