@@ -1,0 +1,21 @@
+//! lz4 frames. Java's reader refuses blocks that depend on earlier ones, so blocks are independent, of
+//! 64 KiB, without checksums, as Kafka's own writer makes them (`Lz4BlockOutputStream`).
+
+use std::io::Write;
+
+use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
+
+use super::{CompressError, Compression, read_bounded};
+
+pub(super) fn compress(plain: &[u8], packed: &mut Vec<u8>) {
+    let frame = FrameInfo::new()
+        .block_mode(BlockMode::Independent)
+        .block_size(BlockSize::Max64KB);
+    let mut encoder = FrameEncoder::with_frame_info(frame, packed);
+    encoder.write_all(plain).expect("a Vec takes every write");
+    encoder.try_finish().expect("a Vec takes every write");
+}
+
+pub(super) fn decompress(packed: &[u8], max: usize, plain: &mut Vec<u8>) -> Result<(), CompressError> {
+    read_bounded(Compression::Lz4, FrameDecoder::new(packed), max, plain)
+}
