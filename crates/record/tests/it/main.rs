@@ -1,0 +1,3 @@
+//! This crate against Apache Kafka's own record classes.
+
+mod golden;
