@@ -6,7 +6,7 @@ mod logs;
 mod metrics;
 
 pub use logs::{LogFormat, init_logs};
-pub use metrics::{Metrics, RequestLabels, TopicLabels};
+pub use metrics::{ErrorLabels, Metrics, RequestLabels, TopicMetrics};
 pub use prometheus_client::{
     collector::Collector, encoding::DescriptorEncoder, encoding::EncodeLabelSet, encoding::EncodeMetric,
     metrics as kinds,

@@ -17,8 +17,8 @@ use prometheus_client::{
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct TopicLabels {
-    pub topic: String,
+struct TopicLabels {
+    topic: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -44,17 +44,75 @@ impl MetricConstructor<Histogram> for RequestTimes {
     }
 }
 
-/// Handles to count with; cheap to clone where a hot path keeps one.
+/// The counters of one topic, to keep where it is served; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct TopicMetrics {
+    pub messages_in: Counter,
+    pub bytes_in: Counter,
+    pub bytes_out: Counter,
+    pub bytes_rejected: Counter,
+    pub failed_produce_requests: Counter,
+    pub failed_fetch_requests: Counter,
+    pub total_produce_requests: Counter,
+    pub total_fetch_requests: Counter,
+}
+
+/// The same, for all topics.
+#[derive(Default)]
+struct TopicFamilies {
+    messages_in: Family<TopicLabels, Counter>,
+    bytes_in: Family<TopicLabels, Counter>,
+    bytes_out: Family<TopicLabels, Counter>,
+    bytes_rejected: Family<TopicLabels, Counter>,
+    failed_produce_requests: Family<TopicLabels, Counter>,
+    failed_fetch_requests: Family<TopicLabels, Counter>,
+    total_produce_requests: Family<TopicLabels, Counter>,
+    total_fetch_requests: Family<TopicLabels, Counter>,
+}
+
+impl TopicFamilies {
+    fn each(&self) -> [(&'static str, &'static str, &Family<TopicLabels, Counter>); 8] {
+        [
+            ("messagesin", "Records appended", &self.messages_in),
+            ("bytesin", "Bytes of record batches appended", &self.bytes_in),
+            (
+                "bytesout",
+                "Bytes of record batches read by clients",
+                &self.bytes_out,
+            ),
+            (
+                "bytesrejected",
+                "Bytes of record batches refused",
+                &self.bytes_rejected,
+            ),
+            (
+                "failedproducerequests",
+                "Produce to a partition that failed",
+                &self.failed_produce_requests,
+            ),
+            (
+                "failedfetchrequests",
+                "Fetch from a partition that failed",
+                &self.failed_fetch_requests,
+            ),
+            (
+                "totalproducerequests",
+                "Produce to a partition",
+                &self.total_produce_requests,
+            ),
+            (
+                "totalfetchrequests",
+                "Fetch from a partition",
+                &self.total_fetch_requests,
+            ),
+        ]
+    }
+}
+
+/// Handles to count with, and the registry that renders them.
 pub struct Metrics {
     registry: Mutex<Registry>,
-    pub messages_in: Family<TopicLabels, Counter>,
-    pub bytes_in: Family<TopicLabels, Counter>,
-    pub bytes_out: Family<TopicLabels, Counter>,
-    pub bytes_rejected: Family<TopicLabels, Counter>,
-    pub failed_produce_requests: Family<TopicLabels, Counter>,
-    pub failed_fetch_requests: Family<TopicLabels, Counter>,
-    pub total_produce_requests: Family<TopicLabels, Counter>,
-    pub total_fetch_requests: Family<TopicLabels, Counter>,
+    topics: TopicFamilies,
     pub requests: Family<RequestLabels, Counter>,
     pub request_errors: Family<ErrorLabels, Counter>,
     request_time_ms: Family<RequestLabels, Histogram, RequestTimes>,
@@ -65,24 +123,14 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
-        let mut by_topic = |name: &str, help: &str| {
-            let family = Family::<TopicLabels, Counter>::default();
+        let topics = TopicFamilies::default();
+        for (name, help, family) in topics.each() {
             registry.register(
                 format!("kafka_server_brokertopicmetrics_{name}"),
                 help,
                 family.clone(),
             );
-            family
-        };
-        let messages_in = by_topic("messagesin", "Records appended");
-        let bytes_in = by_topic("bytesin", "Bytes of record batches appended");
-        let bytes_out = by_topic("bytesout", "Bytes of record batches read by clients");
-        let bytes_rejected = by_topic("bytesrejected", "Bytes of record batches refused");
-        let failed_produce_requests = by_topic("failedproducerequests", "Produce to a partition that failed");
-        let failed_fetch_requests = by_topic("failedfetchrequests", "Fetch from a partition that failed");
-        let total_produce_requests = by_topic("totalproducerequests", "Produce to a partition");
-        let total_fetch_requests = by_topic("totalfetchrequests", "Fetch from a partition");
-
+        }
         let requests = Family::default();
         registry.register(
             "kafka_network_requestmetrics_requests",
@@ -115,14 +163,7 @@ impl Default for Metrics {
         );
         Self {
             registry: Mutex::new(registry),
-            messages_in,
-            bytes_in,
-            bytes_out,
-            bytes_rejected,
-            failed_produce_requests,
-            failed_fetch_requests,
-            total_produce_requests,
-            total_fetch_requests,
+            topics,
             requests,
             request_errors,
             request_time_ms,
@@ -144,21 +185,29 @@ impl Metrics {
         self.request_time_ms.get_or_create(&labels).observe(elapsed_ms);
     }
 
+    pub fn topic(&self, topic: &str) -> TopicMetrics {
+        let labels = TopicLabels {
+            topic: topic.to_owned(),
+        };
+        let counter = |family: &Family<TopicLabels, Counter>| family.get_or_create_owned(&labels);
+        TopicMetrics {
+            messages_in: counter(&self.topics.messages_in),
+            bytes_in: counter(&self.topics.bytes_in),
+            bytes_out: counter(&self.topics.bytes_out),
+            bytes_rejected: counter(&self.topics.bytes_rejected),
+            failed_produce_requests: counter(&self.topics.failed_produce_requests),
+            failed_fetch_requests: counter(&self.topics.failed_fetch_requests),
+            total_produce_requests: counter(&self.topics.total_produce_requests),
+            total_fetch_requests: counter(&self.topics.total_fetch_requests),
+        }
+    }
+
     /// Forgets the series of a deleted topic.
     pub fn remove_topic(&self, topic: &str) {
         let labels = TopicLabels {
             topic: topic.to_owned(),
         };
-        for family in [
-            &self.messages_in,
-            &self.bytes_in,
-            &self.bytes_out,
-            &self.bytes_rejected,
-            &self.failed_produce_requests,
-            &self.failed_fetch_requests,
-            &self.total_produce_requests,
-            &self.total_fetch_requests,
-        ] {
+        for (_, _, family) in self.topics.each() {
             family.remove(&labels);
         }
     }
