@@ -227,10 +227,7 @@ mod tests {
     #[test]
     fn counters_bear_the_customary_names() {
         let metrics = Metrics::default();
-        metrics
-            .messages_in
-            .get_or_create(&TopicLabels { topic: "t".into() })
-            .inc_by(3);
+        metrics.topic("t").messages_in.inc_by(3);
         metrics.observe_request("Produce", 0.3);
         let text = metrics.render().unwrap();
         assert!(
