@@ -1,0 +1,18 @@
+//! Groups and their committed offsets: what one partition of `__consumer_offsets` holds.
+
+mod config;
+mod event;
+mod partition;
+mod response;
+
+pub use config::GroupConfig;
+pub use event::{
+    GroupEvent, Heartbeat, JoinGroup, LeaveGroup, LeavingMember, ListGroups, OffsetCommit,
+    OffsetCommitPartition, OffsetDelete, OffsetFetch, SyncGroup,
+};
+pub use partition::partition_for;
+pub use response::{
+    CommittedOffset, DescribeGroupResponse, DescribedMember, GroupResponse, GroupState, GroupType,
+    JoinGroupResponse, JoinedMember, LeaveGroupResponse, LeftMember, ListedGroup, OffsetCommitResponse,
+    OffsetDeleteResponse, OffsetFetchResponse, SyncGroupResponse,
+};
