@@ -21,15 +21,16 @@ missing=()
 
 say() { [ -n "$quiet" ] || echo "install: $*" >&2; }
 
-# need COMMAND PACKAGE PART: true when the command is there, after installing the package if we may.
+# apt PACKAGE...: installs Debian packages when we are root on Debian.
+apt() {
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+  say "apt-get install $*"
+  apt-get -qq update >/dev/null 2>&1 && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@" >/dev/null 2>&1
+}
+
+# need COMMAND PACKAGE PART: true when the command is there, after installing its package if we may.
 need() {
-  command -v "$1" >/dev/null && return
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    say "apt-get install $2"
-    { apt-get -qq -o Acquire::Retries=3 update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $2; } >/dev/null 2>&1 || true
-    hash -r
-    command -v "$1" >/dev/null && return
-  fi
+  command -v "$1" >/dev/null || { apt "$2" && hash -r && command -v "$1" >/dev/null; } && return
   missing+=("$3: the command $1 (Debian package $2)")
   return 1
 }
@@ -55,26 +56,24 @@ jars() { # NAME POM
 }
 
 python() { # NAME REQUIREMENTS
-  need python3 "python3 python3-venv" "$1" || return 0
+  need python3 python3 "$1" || return 0
   fresh "$1" "$2" || return 0
   say "making the Python environment of $1"
-  if ! python3 -m venv "$dir/venv" >/dev/null 2>&1; then
-    rm -rf "$dir/venv"
-    need no-such-command-venv python3-venv "$1" || true
-    unset 'missing[-1]'
-    python3 -m venv "$dir/venv" >&2 || { missing+=("$1: Python's venv module (Debian package python3-venv)"); return 0; }
-  fi
-  "$dir/venv/bin/pip" -q --disable-pip-version-check install -r "$2" >&2
+  local venv=$dir/venv
+  # Debian keeps what venv needs in a package of its own.
+  python3 -m venv "$venv" >/dev/null 2>&1 || { apt python3-venv && python3 -m venv --clear "$venv" >/dev/null 2>&1; } \
+    || { missing+=("$1: Python's venv module (Debian package python3-venv)"); return 0; }
+  "$venv/bin/pip" -q --disable-pip-version-check install -r "$2" >&2
   complete
 }
 
 golang() { # NAME
   need go golang-go "$1" || return 0
-  local source=$here/clients/$1
-  fresh "$1" "$source"/go.mod "$source"/go.sum "$source"/*.go || return 0
+  local source=$here/clients/go
+  fresh "$1" "$source"/go.mod "$source"/go.sum "$source"/cases/*.go "$source/$1"/*.go || return 0
   say "building $1"
-  (cd "$source" && go build -o "$dir/$1" .) >&2 \
-    || { missing+=("$1: a Go as new as the one in $source/go.mod ($(go version))"); rm -rf "$dir"; return 0; }
+  (cd "$source" && go build -o "$dir/$1" "./$1") >&2 \
+    || { missing+=("$1: a Go as new as $source/go.mod says, not $(go version)"); return 0; }
   complete
 }
 
