@@ -68,11 +68,8 @@ impl ControlType {
     /// Reads a control record's key; whatever version, the type stands in the same place.
     pub fn from_key(key: &[u8]) -> Result<Self, ControlError> {
         let found = key.len();
-        let [_, _, high, low] = *key.first_chunk().ok_or(ControlError {
-            what: "control record key",
-            needed: 4,
-            found,
-        })?;
+        let [_, _, high, low] =
+            *key.first_chunk().ok_or(ControlError { what: "control record key", needed: 4, found })?;
         Ok(Self::from_id(i16::from_be_bytes([high, low])))
     }
 }
@@ -97,26 +94,16 @@ impl EndTransactionMarker {
             return Ok(None);
         }
         let found = value.len();
-        let short = ControlError {
-            what: "end of transaction marker",
-            needed: 6,
-            found,
-        };
+        let short = ControlError { what: "end of transaction marker", needed: 6, found };
         let [_, _, epoch @ ..] = *value.first_chunk::<6>().ok_or(short)?;
-        Ok(Some(Self {
-            kind,
-            coordinator_epoch: i32::from_be_bytes(epoch),
-        }))
+        Ok(Some(Self { kind, coordinator_epoch: i32::from_be_bytes(epoch) }))
     }
 
     /// The batch that a coordinator writes into each partition of a transaction.
     pub fn to_batch(self, producer: ProducerInfo, leader_epoch: LeaderEpoch, now: TimestampMs) -> Bytes {
         let options = BatchOptions {
             leader_epoch: Some(leader_epoch),
-            producer: Some(ProducerInfo {
-                base_sequence: None,
-                ..producer
-            }),
+            producer: Some(ProducerInfo { base_sequence: None, ..producer }),
             transactional: true,
             ..BatchOptions::default()
         };
@@ -126,10 +113,7 @@ impl EndTransactionMarker {
 
 /// One control batch with the given markers; `options.control` need not be set.
 pub fn control_batch(options: BatchOptions, now: TimestampMs, markers: &[(ControlType, Bytes)]) -> Bytes {
-    let mut builder = BatchBuilder::new(BatchOptions {
-        control: true,
-        ..options
-    });
+    let mut builder = BatchBuilder::new(BatchOptions { control: true, ..options });
     for (kind, value) in markers {
         builder.append(now, Some(&kind.to_key()), Some(value), &[]);
     }
@@ -144,11 +128,7 @@ pub fn kraft_control_batch(
     kind: ControlType,
     value: Bytes,
 ) -> Bytes {
-    let options = BatchOptions {
-        base_offset,
-        leader_epoch: Some(leader_epoch),
-        ..BatchOptions::default()
-    };
+    let options = BatchOptions { base_offset, leader_epoch: Some(leader_epoch), ..BatchOptions::default() };
     control_batch(options, now, &[(kind, value)])
 }
 
@@ -164,25 +144,15 @@ mod tests {
 
     #[test]
     fn a_commit_marker_is_a_transactional_control_batch_without_a_sequence() {
-        let producer = ProducerInfo {
-            id: ProducerId(7),
-            epoch: ProducerEpoch(3),
-            base_sequence: None,
-        };
-        let marker = EndTransactionMarker {
-            kind: ControlType::Commit,
-            coordinator_epoch: 11,
-        };
+        let producer = ProducerInfo { id: ProducerId(7), epoch: ProducerEpoch(3), base_sequence: None };
+        let marker = EndTransactionMarker { kind: ControlType::Commit, coordinator_epoch: 11 };
         let batch = marker.to_batch(producer, LeaderEpoch(2), TimestampMs(1000));
         let batch = RecordBatch::decode(&batch, 0).unwrap();
         assert!(batch.header.attributes.is_control() && batch.header.attributes.is_transactional());
         assert_eq!(batch.header.producer(), Some(producer));
         let record = &batch.records[0];
         let (key, value) = (record.key.as_deref().unwrap(), record.value.as_deref().unwrap());
-        assert_eq!(
-            (key, value),
-            ([0, 0, 0, 1].as_slice(), [0, 0, 0, 0, 0, 11].as_slice())
-        );
+        assert_eq!((key, value), ([0, 0, 0, 1].as_slice(), [0, 0, 0, 0, 0, 11].as_slice()));
         assert_eq!(EndTransactionMarker::from_record(key, value), Ok(Some(marker)));
     }
 

@@ -39,22 +39,14 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<i32, Malformed> {
         let first = self.u8()?;
-        let raw = if first < 0x80 {
-            u32::from(first)
-        } else {
-            self.long_u32(first)?
-        };
+        let raw = if first < 0x80 { u32::from(first) } else { self.long_u32(first)? };
         Ok(((raw >> 1) as i32) ^ -((raw & 1) as i32))
     }
 
     #[inline]
     pub(crate) fn varlong(&mut self) -> Result<i64, Malformed> {
         let first = self.u8()?;
-        let raw = if first < 0x80 {
-            u64::from(first)
-        } else {
-            self.long_u64(first)?
-        };
+        let raw = if first < 0x80 { u64::from(first) } else { self.long_u64(first)? };
         Ok(((raw >> 1) as i64) ^ -((raw & 1) as i64))
     }
 

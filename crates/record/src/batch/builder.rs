@@ -66,12 +66,7 @@ impl BatchBuilder {
 
     /// Appends a record at the next offset; its own `offset_delta` is not looked at.
     pub fn push(&mut self, record: &Record) -> &mut Self {
-        self.append(
-            record.timestamp,
-            record.key.as_deref(),
-            record.value.as_deref(),
-            &record.headers,
-        )
+        self.append(record.timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers)
     }
 
     /// Appends a record at the next offset.
@@ -82,10 +77,7 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[Header],
     ) -> &mut Self {
-        let next = self
-            .last_offset_delta
-            .checked_add(1)
-            .expect("a batch has fewer than 2^31 offsets");
+        let next = self.last_offset_delta.checked_add(1).expect("a batch has fewer than 2^31 offsets");
         self.append_at(next, timestamp, key, value, headers)
     }
 
@@ -98,22 +90,12 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[Header],
     ) -> &mut Self {
-        assert!(
-            offset_delta > self.last_offset_delta,
-            "offset deltas rise within a batch"
-        );
+        assert!(offset_delta > self.last_offset_delta, "offset deltas rise within a batch");
         if self.count == 0 {
             self.base_timestamp = timestamp.0;
         }
         let timestamp_delta = timestamp.0.wrapping_sub(self.base_timestamp);
-        put_record(
-            &mut self.bytes,
-            offset_delta,
-            timestamp_delta,
-            key,
-            value,
-            headers,
-        );
+        put_record(&mut self.bytes, offset_delta, timestamp_delta, key, value, headers);
         self.count += 1;
         self.last_offset_delta = offset_delta;
         self.max_timestamp = self.max_timestamp.max(timestamp.0);
@@ -214,10 +196,8 @@ fn put_record(
 
 /// Key, value and headers with their lengths.
 fn fields_len(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header]) -> usize {
-    let headers_len: usize = headers
-        .iter()
-        .map(|h| nullable_len(Some(&h.key)) + nullable_len(h.value.as_deref()))
-        .sum();
+    let headers_len: usize =
+        headers.iter().map(|h| nullable_len(Some(&h.key)) + nullable_len(h.value.as_deref())).sum();
     nullable_len(key) + nullable_len(value) + varint_len(length(headers.len())) + headers_len
 }
 

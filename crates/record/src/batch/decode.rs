@@ -38,10 +38,7 @@ pub struct Header {
 
 impl Header {
     pub fn new(key: impl Into<Bytes>, value: Option<Bytes>) -> Self {
-        Self {
-            key: key.into(),
-            value,
-        }
+        Self { key: key.into(), value }
     }
 
     pub fn key_str(&self) -> Cow<'_, str> {
@@ -75,10 +72,7 @@ impl RecordBatch {
         for record in walk {
             opened.push(record?.to_record(&header, &plain));
         }
-        Ok(Self {
-            header,
-            records: opened,
-        })
+        Ok(Self { header, records: opened })
     }
 
     pub fn offset_of(&self, record: &Record) -> Offset {
@@ -162,11 +156,7 @@ pub fn records<'a>(header: &BatchHeader, plain: &'a [u8]) -> Result<RecordRefs<'
     if left > plain.len() / RECORD_BYTES_MIN {
         return Err(BatchError::Count(header.record_count));
     }
-    Ok(RecordRefs {
-        cursor: Cursor::new(plain),
-        index: 0,
-        left,
-    })
+    Ok(RecordRefs { cursor: Cursor::new(plain), index: 0, left })
 }
 
 impl<'a> Iterator for RecordRefs<'a> {
@@ -181,10 +171,7 @@ impl<'a> Iterator for RecordRefs<'a> {
         }
         let record = read_record(&mut self.cursor).map_err(|fault| {
             self.left = 1;
-            BatchError::Record {
-                index: self.index,
-                fault,
-            }
+            BatchError::Record { index: self.index, fault }
         });
         if record.is_err() {
             self.cursor = Cursor::new(&[]);
@@ -197,9 +184,7 @@ impl<'a> Iterator for RecordRefs<'a> {
 
 fn read_record<'a>(cursor: &mut Cursor<'a>) -> Result<RecordRef<'a>, RecordFault> {
     let length = cursor.varint()?;
-    let bounded = usize::try_from(length)
-        .ok()
-        .and_then(|length| cursor.take(length).ok());
+    let bounded = usize::try_from(length).ok().and_then(|length| cursor.take(length).ok());
     let mut body = Cursor::new(bounded.ok_or(RecordFault::Length(length))?);
     let _attributes = body.u8()?;
     let timestamp_delta = body.varlong()?;
@@ -208,22 +193,14 @@ fn read_record<'a>(cursor: &mut Cursor<'a>) -> Result<RecordRef<'a>, RecordFault
     let value = nullable(&mut body)?;
     let count = body.varint()?;
     // Each header takes two bytes at least, so a count beyond that is refused before it is walked.
-    let left = usize::try_from(count)
-        .ok()
-        .filter(|&left| left <= body.remaining() / 2);
+    let left = usize::try_from(count).ok().filter(|&left| left <= body.remaining() / 2);
     let left = left.ok_or(RecordFault::HeaderCount(count))?;
     let headers = HeaderRefs { cursor: body, left };
     for _ in 0..left {
         read_header(&mut body)?;
     }
     match body.remaining() {
-        0 => Ok(RecordRef {
-            offset_delta,
-            timestamp_delta,
-            key,
-            value,
-            headers,
-        }),
+        0 => Ok(RecordRef { offset_delta, timestamp_delta, key, value, headers }),
         rest => Err(RecordFault::Underrun(rest)),
     }
 }
@@ -231,10 +208,7 @@ fn read_record<'a>(cursor: &mut Cursor<'a>) -> Result<RecordRef<'a>, RecordFault
 fn read_header<'a>(cursor: &mut Cursor<'a>) -> Result<HeaderRef<'a>, RecordFault> {
     let length = cursor.varint()?;
     let key_bytes = usize::try_from(length).map_err(|_| RecordFault::HeaderKeyLength(length))?;
-    Ok(HeaderRef {
-        key: cursor.take(key_bytes)?,
-        value: nullable(cursor)?,
-    })
+    Ok(HeaderRef { key: cursor.take(key_bytes)?, value: nullable(cursor)? })
 }
 
 /// A byte string whose negative length says null.
@@ -265,10 +239,7 @@ impl RecordRef<'_> {
             value: self.value.map(share),
             headers: self
                 .headers
-                .map(|header| Header {
-                    key: share(header.key),
-                    value: header.value.map(share),
-                })
+                .map(|header| Header { key: share(header.key), value: header.value.map(share) })
                 .collect(),
         }
     }

@@ -4,11 +4,11 @@
 //! Each function takes exactly one whole batch, from a [`super::BatchView`] or after
 //! [`BatchHeader::parse`]; less than a header is a bug of the caller and panics.
 
-use millstream_types::{LeaderEpoch, Offset, TimestampMs};
+use millstream_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 use super::{
-    TimestampType,
-    header::{ATTRIBUTES_AT, Attributes, CRC_AT, LEADER_EPOCH_AT, MAX_TIMESTAMP_AT},
+    ProducerInfo, TimestampType,
+    header::{ATTRIBUTES_AT, Attributes, CRC_AT, LEADER_EPOCH_AT, MAX_TIMESTAMP_AT, PRODUCER_AT},
 };
 
 pub fn set_base_offset(batch: &mut [u8], offset: Offset) {
@@ -32,10 +32,7 @@ pub fn set_max_timestamp(batch: &mut [u8], max: TimestampMs) {
 }
 
 fn set_timestamp(batch: &mut [u8], kind: TimestampType, max: TimestampMs) {
-    let before = Attributes(i16::from_be_bytes([
-        batch[ATTRIBUTES_AT],
-        batch[ATTRIBUTES_AT + 1],
-    ]));
+    let before = Attributes(i16::from_be_bytes([batch[ATTRIBUTES_AT], batch[ATTRIBUTES_AT + 1]]));
     let attributes = before.with_timestamp_type(kind);
     let max = max.0.to_be_bytes();
     let field = MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8;
@@ -44,6 +41,16 @@ fn set_timestamp(batch: &mut [u8], kind: TimestampType, max: TimestampMs) {
     }
     batch[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&attributes.0.to_be_bytes());
     batch[field].copy_from_slice(&max);
+    recompute_crc(batch);
+}
+
+/// Sets who wrote the batch: a producer learns its sequence only when it sends. Computes the checksum.
+pub fn set_producer(batch: &mut [u8], producer: Option<ProducerInfo>) {
+    let (id, rest) = batch[PRODUCER_AT..PRODUCER_AT + 14].split_at_mut(8);
+    let (epoch, sequence) = rest.split_at_mut(2);
+    id.copy_from_slice(&ProducerId::to_wire(producer.map(|p| p.id)).to_be_bytes());
+    epoch.copy_from_slice(&ProducerEpoch::to_wire(producer.map(|p| p.epoch)).to_be_bytes());
+    sequence.copy_from_slice(&Sequence::to_wire(producer.and_then(|p| p.base_sequence)).to_be_bytes());
     recompute_crc(batch);
 }
 

@@ -15,6 +15,7 @@ pub(super) const MAGIC_AT: usize = 16;
 pub(super) const CRC_AT: usize = 17;
 pub(super) const ATTRIBUTES_AT: usize = 21;
 pub(super) const MAX_TIMESTAMP_AT: usize = 35;
+pub(super) const PRODUCER_AT: usize = 43;
 pub(super) const MAGIC: i8 = 2;
 
 /// Whose clock a batch's timestamps are.
@@ -44,11 +45,7 @@ impl Attributes {
     }
 
     pub fn timestamp_type(self) -> TimestampType {
-        if self.has(Self::LOG_APPEND_TIME) {
-            TimestampType::LogAppendTime
-        } else {
-            TimestampType::CreateTime
-        }
+        if self.has(Self::LOG_APPEND_TIME) { TimestampType::LogAppendTime } else { TimestampType::CreateTime }
     }
 
     pub fn is_transactional(self) -> bool {
@@ -120,10 +117,7 @@ impl BatchHeader {
     pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
         let found = bytes.len();
         let Some(raw) = bytes.first_chunk::<HEADER_BYTES>() else {
-            return Err(BatchError::Truncated {
-                needed: HEADER_BYTES,
-                found,
-            });
+            return Err(BatchError::Truncated { needed: HEADER_BYTES, found });
         };
         let header = Self {
             base_offset: i64_at(raw, 0),
@@ -135,7 +129,7 @@ impl BatchHeader {
             last_offset_delta: i32_at(raw, 23),
             base_timestamp: i64_at(raw, 27),
             max_timestamp: i64_at(raw, MAX_TIMESTAMP_AT),
-            producer_id: i64_at(raw, 43),
+            producer_id: i64_at(raw, PRODUCER_AT),
             producer_epoch: i16_at(raw, 51),
             base_sequence: i32_at(raw, 53),
             record_count: i32_at(raw, 57),
@@ -198,9 +192,7 @@ impl BatchHeader {
 
     /// From when on tombstones may go; see [`Attributes::has_delete_horizon`].
     pub fn delete_horizon(&self) -> Option<TimestampMs> {
-        self.attributes
-            .has_delete_horizon()
-            .then_some(TimestampMs(self.base_timestamp))
+        self.attributes.has_delete_horizon().then_some(TimestampMs(self.base_timestamp))
     }
 
     /// The idempotent or transactional producer that wrote the batch.
@@ -220,18 +212,9 @@ impl BatchHeader {
     /// Compares the stored checksum with that of `batch`, which must be this header's whole batch.
     pub fn verify_crc(&self, batch: &[u8]) -> Result<(), BatchError> {
         let (needed, found) = (self.size_in_bytes(), batch.len());
-        let covered = batch
-            .get(ATTRIBUTES_AT..needed)
-            .ok_or(BatchError::Truncated { needed, found })?;
+        let covered = batch.get(ATTRIBUTES_AT..needed).ok_or(BatchError::Truncated { needed, found })?;
         let computed = crc32c::crc32c(covered);
-        if computed == self.crc {
-            Ok(())
-        } else {
-            Err(BatchError::Crc {
-                stored: self.crc,
-                computed,
-            })
-        }
+        if computed == self.crc { Ok(()) } else { Err(BatchError::Crc { stored: self.crc, computed }) }
     }
 }
 
@@ -248,7 +231,5 @@ fn i16_at(raw: &[u8; HEADER_BYTES], at: usize) -> i16 {
 }
 
 fn array_at<const N: usize>(raw: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
-    *raw[at..]
-        .first_chunk()
-        .expect("every field lies within the header")
+    *raw[at..].first_chunk().expect("every field lies within the header")
 }

@@ -24,11 +24,7 @@ pub struct Batches<'a> {
 /// for Fetch may return one; [`Batches::position`] then says where it begins. A header that no batch can
 /// have ends it with an error. Checksums are not looked at.
 pub fn batches(bytes: &[u8]) -> Batches<'_> {
-    Batches {
-        bytes,
-        position: 0,
-        failed: false,
-    }
+    Batches { bytes, position: 0, failed: false }
 }
 
 impl Batches<'_> {
@@ -55,11 +51,7 @@ impl<'a> Iterator for Batches<'a> {
             }
         };
         let bytes = rest.get(..header.size_in_bytes())?;
-        let view = BatchView {
-            position: self.position,
-            header,
-            bytes,
-        };
+        let view = BatchView { position: self.position, header, bytes };
         self.position += bytes.len();
         Some(Ok(view))
     }

@@ -19,7 +19,9 @@ pub use builder::{BatchBuilder, BatchOptions, ProducerInfo};
 pub use decode::{
     Header, HeaderRef, HeaderRefs, Record, RecordBatch, RecordFault, RecordRef, RecordRefs, records,
 };
-pub use edit::{recompute_crc, set_base_offset, set_leader_epoch, set_log_append_time, set_max_timestamp};
+pub use edit::{
+    recompute_crc, set_base_offset, set_leader_epoch, set_log_append_time, set_max_timestamp, set_producer,
+};
 pub use header::{Attributes, BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES, TimestampType};
 pub use iter::{BatchView, Batches, batches};
 pub use rebuild::rebuild;

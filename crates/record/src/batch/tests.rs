@@ -14,20 +14,13 @@ fn bytes_strategy() -> impl Strategy<Value = Bytes> {
 fn record_strategy() -> impl Strategy<Value = Record> {
     let header = (bytes_strategy(), proptest::option::of(bytes_strategy()));
     let headers = proptest::collection::vec(header, 0..4);
-    let fields = (
-        proptest::option::of(bytes_strategy()),
-        proptest::option::of(bytes_strategy()),
-        headers,
-    );
+    let fields = (proptest::option::of(bytes_strategy()), proptest::option::of(bytes_strategy()), headers);
     (0..1i64 << 45, fields).prop_map(|(timestamp, (key, value, headers))| Record {
         offset_delta: 0,
         timestamp: TimestampMs(timestamp),
         key,
         value,
-        headers: headers
-            .into_iter()
-            .map(|(key, value)| Header { key, value })
-            .collect(),
+        headers: headers.into_iter().map(|(key, value)| Header { key, value }).collect(),
     })
 }
 
@@ -38,23 +31,15 @@ fn options_strategy() -> impl Strategy<Value = BatchOptions> {
         base_sequence: Some(Sequence(sequence)),
     });
     let codec = prop::sample::select(&Compression::ALL[..]);
-    (
-        codec,
-        0..1i64 << 50,
-        proptest::option::of(0..1000),
-        proptest::option::of(producer),
-        any::<bool>(),
-    )
-        .prop_map(
-            |(compression, offset, epoch, producer, transactional)| BatchOptions {
-                compression,
-                base_offset: Offset(offset),
-                leader_epoch: epoch.map(LeaderEpoch),
-                producer,
-                transactional,
-                ..BatchOptions::default()
-            },
-        )
+    (codec, 0..1i64 << 50, proptest::option::of(0..1000), proptest::option::of(producer), any::<bool>())
+        .prop_map(|(compression, offset, epoch, producer, transactional)| BatchOptions {
+            compression,
+            base_offset: Offset(offset),
+            leader_epoch: epoch.map(LeaderEpoch),
+            producer,
+            transactional,
+            ..BatchOptions::default()
+        })
 }
 
 fn build(options: BatchOptions, records: &[Record]) -> Bytes {
@@ -79,11 +64,7 @@ fn record(value: &'static str, timestamp: i64) -> Record {
     }
 }
 
-const LAX: RecordRules = RecordRules {
-    key_required: false,
-    timestamps: None,
-    max_decompressed: MAX,
-};
+const LAX: RecordRules = RecordRules { key_required: false, timestamps: None, max_decompressed: MAX };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
@@ -159,20 +140,10 @@ proptest! {
 #[test]
 fn batches_are_walked_to_the_one_cut_short() {
     let one = build(BatchOptions::default(), &[record("a", 1)]);
-    let two = build(
-        BatchOptions {
-            base_offset: Offset(1),
-            ..BatchOptions::default()
-        },
-        &[record("bb", 2)],
-    );
+    let two = build(BatchOptions { base_offset: Offset(1), ..BatchOptions::default() }, &[record("bb", 2)]);
     let bytes = [&one[..], &two[..], &one[..one.len() - 1]].concat();
     let mut walk = batches(&bytes);
-    let seen: Vec<_> = walk
-        .by_ref()
-        .map(|b| b.unwrap())
-        .map(|b| (b.position, b.bytes.len()))
-        .collect();
+    let seen: Vec<_> = walk.by_ref().map(|b| b.unwrap()).map(|b| (b.position, b.bytes.len())).collect();
     assert_eq!(seen, [(0, one.len()), (one.len(), two.len())]);
     assert_eq!(walk.position(), one.len() + two.len());
 }
@@ -201,46 +172,33 @@ fn setters_change_only_their_field_and_keep_the_checksum_true() {
     set_base_offset(&mut batch, Offset(77));
     set_leader_epoch(&mut batch, LeaderEpoch(5));
     let after = BatchHeader::parse(&batch).unwrap();
-    assert_eq!(
-        after,
-        BatchHeader {
-            base_offset: 77,
-            partition_leader_epoch: 5,
-            ..before
-        }
-    );
+    assert_eq!(after, BatchHeader { base_offset: 77, partition_leader_epoch: 5, ..before });
     after.verify_crc(&batch).unwrap();
 
     set_log_append_time(&mut batch, TimestampMs(9000));
     let opened = RecordBatch::decode(&Bytes::from(batch.clone()), 0).unwrap();
-    assert_eq!(
-        opened.header.attributes.timestamp_type(),
-        TimestampType::LogAppendTime
-    );
+    assert_eq!(opened.header.attributes.timestamp_type(), TimestampType::LogAppendTime);
     assert!(opened.records.iter().all(|r| r.timestamp == TimestampMs(9000)));
+
+    let producer =
+        ProducerInfo { id: ProducerId(8), epoch: ProducerEpoch(2), base_sequence: Some(Sequence(6)) };
+    for producer in [Some(producer), None] {
+        set_producer(&mut batch, producer);
+        let opened = RecordBatch::decode(&Bytes::from(batch.clone()), 0).unwrap();
+        assert_eq!(opened.header.producer(), producer);
+    }
 
     set_max_timestamp(&mut batch, TimestampMs(2000));
     let opened = RecordBatch::decode(&Bytes::from(batch), 0).unwrap();
-    assert_eq!(
-        opened.records.iter().map(|r| r.timestamp.0).collect::<Vec<_>>(),
-        [1000, 2000]
-    );
+    assert_eq!(opened.records.iter().map(|r| r.timestamp.0).collect::<Vec<_>>(), [1000, 2000]);
     assert_eq!(opened.header.attributes, before.attributes);
 }
 
 #[test]
 fn header_keys_may_repeat_and_keep_their_order() {
     let header = |key: &'static str, value| Header::new(key, Some(Bytes::from_static(value)));
-    let headers = vec![
-        header("a", b"1"),
-        header("b", b""),
-        header("a", b"2"),
-        Header::new("a", None),
-    ];
-    let sent = Record {
-        headers: headers.clone(),
-        ..record("v", 1)
-    };
+    let headers = vec![header("a", b"1"), header("b", b""), header("a", b"2"), Header::new("a", None)];
+    let sent = Record { headers: headers.clone(), ..record("v", 1) };
     let opened = RecordBatch::decode(&build(BatchOptions::default(), &[sent]), 0).unwrap();
     assert_eq!(opened.records[0].headers, headers);
 }
@@ -258,16 +216,11 @@ fn a_claimed_count_beyond_the_bytes_is_refused_before_anything_is_reserved() {
 
 #[test]
 fn an_emptied_batch_keeps_its_offsets() {
-    let mut builder = BatchBuilder::new(BatchOptions {
-        compression: Compression::Zstd,
-        ..BatchOptions::default()
-    });
+    let mut builder =
+        BatchBuilder::new(BatchOptions { compression: Compression::Zstd, ..BatchOptions::default() });
     builder.extend_to(9);
     let opened = RecordBatch::decode(&builder.build(), MAX).unwrap();
-    assert_eq!(
-        (opened.records.len(), opened.header.next_offset()),
-        (0, Offset(10))
-    );
+    assert_eq!((opened.records.len(), opened.header.next_offset()), (0, Offset(10)));
 }
 
 #[test]
@@ -283,134 +236,68 @@ fn clients_batches_with_wrong_counts_control_bits_or_sequences_are_refused() {
     };
     let (code, why) = rejected(&|h| h.last_offset_delta = 1);
     assert_eq!(code, ErrorCode::InvalidRecord);
-    assert_eq!(
-        why,
-        Rejection::OffsetRange {
-            first: Offset(0),
-            last: Offset(1),
-            count: 1
-        }
-    );
-    assert_eq!(
-        rejected(&|h| h.attributes = h.attributes.with_control(true)).1,
-        Rejection::ControlBatch
-    );
+    assert_eq!(why, Rejection::OffsetRange { first: Offset(0), last: Offset(1), count: 1 });
+    assert_eq!(rejected(&|h| h.attributes = h.attributes.with_control(true)).1, Rejection::ControlBatch);
     assert_eq!(rejected(&|h| h.producer_id = 1).1, Rejection::Sequence(-1));
     assert!(matches!(
         rejected(&|h| h.attributes.0 |= 5).1,
         Rejection::Malformed(BatchError::CompressionType(5))
     ));
     let (code, why) = rejected(&|h| (h.record_count, h.last_offset_delta) = (0, -1));
-    assert_eq!(
-        (code, matches!(why, Rejection::OffsetRange { .. })),
-        (ErrorCode::InvalidRecord, true)
-    );
+    assert_eq!((code, matches!(why, Rejection::OffsetRange { .. })), (ErrorCode::InvalidRecord, true));
 }
 
 #[test]
 fn a_wrong_checksum_is_a_corrupt_message() {
     let mut batch = build(BatchOptions::default(), &[record("a", 1)]).to_vec();
     *batch.last_mut().unwrap() ^= 1;
-    assert_eq!(
-        validate(&batch, &LAX).unwrap_err().error_code(),
-        ErrorCode::CorruptMessage
-    );
+    assert_eq!(validate(&batch, &LAX).unwrap_err().error_code(), ErrorCode::CorruptMessage);
 }
 
 #[test]
 fn every_refused_record_is_named_with_its_reason() {
-    let range = TimestampRange {
-        earliest: TimestampMs(100),
-        latest: TimestampMs(200),
-    };
+    let range = TimestampRange { earliest: TimestampMs(100), latest: TimestampMs(200) };
     let records = [
         record("ok", 150),
-        Record {
-            key: None,
-            ..record("no key", 150)
-        },
+        Record { key: None, ..record("no key", 150) },
         record("old", 99),
         record("new", 201),
     ];
     for compression in Compression::ALL {
-        let batch = build(
-            BatchOptions {
-                compression,
-                ..BatchOptions::default()
-            },
-            &records,
-        );
-        let rules = RecordRules {
-            key_required: true,
-            timestamps: Some(range),
-            max_decompressed: MAX,
-        };
+        let batch = build(BatchOptions { compression, ..BatchOptions::default() }, &records);
+        let rules = RecordRules { key_required: true, timestamps: Some(range), max_decompressed: MAX };
         let rejection = validate(&batch, &rules).unwrap_err();
         assert_eq!(rejection.error_code(), ErrorCode::InvalidTimestamp);
-        let at = |index, timestamp| RecordError::Timestamp {
-            index,
-            timestamp: TimestampMs(timestamp),
-            range,
-        };
+        let at =
+            |index, timestamp| RecordError::Timestamp { index, timestamp: TimestampMs(timestamp), range };
         let errors = vec![RecordError::NoKey { index: 1 }, at(2, 99), at(3, 201)];
         assert_eq!(rejection, Rejection::Records { count: 3, errors });
-        let keys_only = RecordRules {
-            timestamps: None,
-            ..rules
-        };
-        assert_eq!(
-            validate(&batch, &keys_only).unwrap_err().error_code(),
-            ErrorCode::InvalidRecord
-        );
+        let keys_only = RecordRules { timestamps: None, ..rules };
+        assert_eq!(validate(&batch, &keys_only).unwrap_err().error_code(), ErrorCode::InvalidRecord);
     }
 }
 
 #[test]
 fn a_record_without_a_timestamp_is_never_too_old() {
     let batch = build(BatchOptions::default(), &[record("a", -1)]);
-    let range = TimestampRange {
-        earliest: TimestampMs(100),
-        latest: TimestampMs(200),
-    };
-    let valid = validate(
-        &batch,
-        &RecordRules {
-            timestamps: Some(range),
-            ..LAX
-        },
-    )
-    .unwrap();
-    assert_eq!(
-        (valid.max_timestamp, valid.max_timestamp_offset_delta),
-        (TimestampMs(-1), None)
-    );
+    let range = TimestampRange { earliest: TimestampMs(100), latest: TimestampMs(200) };
+    let valid = validate(&batch, &RecordRules { timestamps: Some(range), ..LAX }).unwrap();
+    assert_eq!((valid.max_timestamp, valid.max_timestamp_offset_delta), (TimestampMs(-1), None));
 }
 
 #[test]
 fn the_first_of_equal_timestamps_is_the_largest() {
-    let batch = build(
-        BatchOptions::default(),
-        &[record("a", 1), record("b", 5), record("c", 5)],
-    );
+    let batch = build(BatchOptions::default(), &[record("a", 1), record("b", 5), record("c", 5)]);
     let valid = validate(&batch, &LAX).unwrap();
-    assert_eq!(
-        (valid.max_timestamp, valid.max_timestamp_offset_delta),
-        (TimestampMs(5), Some(1))
-    );
+    assert_eq!((valid.max_timestamp, valid.max_timestamp_offset_delta), (TimestampMs(5), Some(1)));
 }
 
 #[test]
 fn rebuilding_changes_the_codec_and_closes_gaps_and_nothing_else() {
-    let producer = ProducerInfo {
-        id: ProducerId(9),
-        epoch: ProducerEpoch(1),
-        base_sequence: Some(Sequence(4)),
-    };
-    let options = BatchOptions {
-        producer: Some(producer),
-        base_offset: Offset(3),
-        ..BatchOptions::default()
-    };
+    let producer =
+        ProducerInfo { id: ProducerId(9), epoch: ProducerEpoch(1), base_sequence: Some(Sequence(4)) };
+    let options =
+        BatchOptions { producer: Some(producer), base_offset: Offset(3), ..BatchOptions::default() };
     let mut builder = BatchBuilder::new(options);
     builder.append_at(0, TimestampMs(10), None, Some(b"x"), &[]);
     builder.append_at(5, TimestampMs(11), Some(b"k"), None, &[Header::new("h", None)]);
@@ -421,35 +308,20 @@ fn rebuilding_changes_the_codec_and_closes_gaps_and_nothing_else() {
     assert_eq!(after.header.producer(), Some(producer));
     assert_eq!(after.header.last_offset(), Offset(4));
     assert_eq!(after.records[0], before.records[0]);
-    assert_eq!(
-        after.records[1],
-        Record {
-            offset_delta: 1,
-            ..before.records[1].clone()
-        }
-    );
+    assert_eq!(after.records[1], Record { offset_delta: 1, ..before.records[1].clone() });
 }
 
 #[test]
 fn a_bomb_is_refused_at_the_limit() {
     let value = Bytes::from(vec![0; 4 << 20]);
-    let bomb = Record {
-        value: Some(value),
-        ..Record::default()
-    };
+    let bomb = Record { value: Some(value), ..Record::default() };
     for compression in &Compression::ALL[1..] {
         let batch = build(
-            BatchOptions {
-                compression: *compression,
-                ..BatchOptions::default()
-            },
+            BatchOptions { compression: *compression, ..BatchOptions::default() },
             std::slice::from_ref(&bomb),
         );
         assert!(batch.len() < 1 << 18);
         let rejection = validate(&batch, &LAX).unwrap_err();
-        assert!(
-            matches!(rejection, Rejection::Malformed(BatchError::Compress(_))),
-            "{rejection}"
-        );
+        assert!(matches!(rejection, Rejection::Malformed(BatchError::Compress(_))), "{rejection}");
     }
 }

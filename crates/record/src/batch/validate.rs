@@ -66,11 +66,7 @@ pub enum RecordError {
     #[error("record {index} has no key, which a compacted topic requires")]
     NoKey { index: i32 },
     #[error("record {index} has timestamp {timestamp}, outside [{}, {}]", .range.earliest, .range.latest)]
-    Timestamp {
-        index: i32,
-        timestamp: TimestampMs,
-        range: TimestampRange,
-    },
+    Timestamp { index: i32, timestamp: TimestampMs, range: TimestampRange },
     #[error("record {index} carries LogAppendTime, which only a broker may set")]
     TimestampType { index: i32 },
 }
@@ -137,11 +133,7 @@ fn validate_header(header: &BatchHeader) -> Result<(), Rejection> {
     let offsets = i64::from(header.last_offset_delta) + 1;
     if header.record_count <= 0 || offsets != i64::from(header.record_count) {
         let (first, last) = (header.base_offset(), header.last_offset());
-        return Err(Rejection::OffsetRange {
-            first,
-            last,
-            count: header.record_count,
-        });
+        return Err(Rejection::OffsetRange { first, last, count: header.record_count });
     }
     if header.attributes.is_control() {
         return Err(Rejection::ControlBatch);
@@ -176,14 +168,7 @@ fn validate_records(header: BatchHeader, plain: &[u8], rules: &RecordRules) -> R
         }
         valid.offsets_consecutive &= record.offset_delta == index;
     }
-    if errors.is_empty() {
-        Ok(valid)
-    } else {
-        Err(Rejection::Records {
-            count: error_count,
-            errors,
-        })
-    }
+    if errors.is_empty() { Ok(valid) } else { Err(Rejection::Records { count: error_count, errors }) }
 }
 
 fn record_error(
@@ -199,11 +184,7 @@ fn record_error(
     match rules.timestamps {
         Some(range) if timestamp.0 != -1 => {
             let within = (range.earliest..=range.latest).contains(&timestamp);
-            (!within).then_some(RecordError::Timestamp {
-                index,
-                timestamp,
-                range,
-            })
+            (!within).then_some(RecordError::Timestamp { index, timestamp, range })
         }
         _ => (header.attributes.timestamp_type() == TimestampType::LogAppendTime)
             .then_some(RecordError::TimestampType { index }),

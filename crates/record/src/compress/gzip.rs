@@ -10,14 +10,10 @@ const LEVEL_DEFAULT: u32 = 6;
 
 pub(super) fn compress(level: Option<i32>, plain: &[u8], packed: &mut Vec<u8>) {
     // -1 is Kafka's spelling of the default.
-    let level = level
-        .filter(|&level| level != -1)
-        .map_or(LEVEL_DEFAULT, |level| level.clamp(1, 9).unsigned_abs());
+    let level =
+        level.filter(|&level| level != -1).map_or(LEVEL_DEFAULT, |level| level.clamp(1, 9).unsigned_abs());
     let mut encoder = GzEncoder::new(packed, Level::new(level));
-    encoder
-        .write_all(plain)
-        .and_then(|()| encoder.try_finish())
-        .expect("a Vec takes every write");
+    encoder.write_all(plain).and_then(|()| encoder.try_finish()).expect("a Vec takes every write");
 }
 
 pub(super) fn decompress(packed: &[u8], max: usize, plain: &mut Vec<u8>) -> Result<(), CompressError> {

@@ -8,9 +8,7 @@ use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInf
 use super::{CompressError, Compression, read_bounded};
 
 pub(super) fn compress(plain: &[u8], packed: &mut Vec<u8>) {
-    let frame = FrameInfo::new()
-        .block_mode(BlockMode::Independent)
-        .block_size(BlockSize::Max64KB);
+    let frame = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
     let mut encoder = FrameEncoder::with_frame_info(frame, packed);
     encoder.write_all(plain).expect("a Vec takes every write");
     encoder.try_finish().expect("a Vec takes every write");

@@ -57,10 +57,7 @@ impl Compression {
     }
 
     fn corrupt(self, reason: impl ToString) -> CompressError {
-        CompressError::Corrupt {
-            codec: self,
-            reason: reason.to_string(),
-        }
+        CompressError::Corrupt { codec: self, reason: reason.to_string() }
     }
 }
 
@@ -125,15 +122,8 @@ fn read_bounded(
 ) -> Result<(), CompressError> {
     use std::io::Read;
     let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
-    decoder
-        .take(limit)
-        .read_to_end(plain)
-        .map_err(|error| codec.corrupt(error))?;
-    if plain.len() > max {
-        Err(CompressError::TooLarge { max })
-    } else {
-        Ok(())
-    }
+    decoder.take(limit).read_to_end(plain).map_err(|error| codec.corrupt(error))?;
+    if plain.len() > max { Err(CompressError::TooLarge { max }) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -8,9 +8,7 @@ use super::{CompressError, Compression};
 
 const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 /// Magic, version, and the oldest version that can read it.
-const FRAME_HEADER: [u8; 16] = [
-    0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1,
-];
+const FRAME_HEADER: [u8; 16] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
 const BLOCK_BYTES: usize = 32 << 10;
 /// The longest copy makes 64 bytes of 3, so no block can truly grow more than this.
 const EXPANSION_MAX: usize = 22;
@@ -22,9 +20,8 @@ pub(super) fn compress(plain: &[u8], packed: &mut Vec<u8>) {
         let length_at = packed.len();
         let data_at = length_at + 4;
         packed.resize(data_at + max_compress_len(block.len()), 0);
-        let written = encoder
-            .compress(block, &mut packed[data_at..])
-            .expect("the buffer is of snappy's own bound");
+        let written =
+            encoder.compress(block, &mut packed[data_at..]).expect("the buffer is of snappy's own bound");
         packed.truncate(data_at + written);
         let length = i32::try_from(written).expect("a block of 32 KiB packs into less than 2 GiB");
         packed[length_at..data_at].copy_from_slice(&length.to_be_bytes());
@@ -35,17 +32,13 @@ pub(super) fn decompress(packed: &[u8], max: usize, plain: &mut Vec<u8>) -> Resu
     if !packed.starts_with(&MAGIC) {
         return decompress_block(packed, max, plain);
     }
-    let mut rest = packed
-        .get(FRAME_HEADER.len()..)
-        .ok_or_else(|| Compression::Snappy.corrupt("header cut short"))?;
+    let mut rest =
+        packed.get(FRAME_HEADER.len()..).ok_or_else(|| Compression::Snappy.corrupt("header cut short"))?;
     while !rest.is_empty() {
-        let (length, tail) = rest
-            .split_first_chunk()
-            .ok_or_else(|| Compression::Snappy.corrupt("length cut short"))?;
+        let (length, tail) =
+            rest.split_first_chunk().ok_or_else(|| Compression::Snappy.corrupt("length cut short"))?;
         let length = i32::from_be_bytes(*length);
-        let block = usize::try_from(length)
-            .ok()
-            .and_then(|length| tail.split_at_checked(length));
+        let block = usize::try_from(length).ok().and_then(|length| tail.split_at_checked(length));
         let (block, tail) = block.ok_or_else(|| {
             Compression::Snappy.corrupt(format!("block of {length} bytes, {} left", tail.len()))
         })?;
@@ -67,7 +60,5 @@ fn decompress_block(block: &[u8], max: usize, plain: &mut Vec<u8>) -> Result<(),
     }
     plain.resize(start + length, 0);
     let written = Decoder::new().decompress(block, &mut plain[start..]);
-    written
-        .map(|_| ())
-        .map_err(|error| Compression::Snappy.corrupt(error))
+    written.map(|_| ()).map_err(|error| Compression::Snappy.corrupt(error))
 }

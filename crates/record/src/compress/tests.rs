@@ -51,11 +51,7 @@ fn a_bomb_stops_at_the_limit() {
     for codec in Compression::ALL {
         let packed = compress(codec, None, &plain);
         for max in [0, 1, plain.len() - 1] {
-            assert_eq!(
-                decompress(codec, &packed, max),
-                Err(CompressError::TooLarge { max }),
-                "{codec}"
-            );
+            assert_eq!(decompress(codec, &packed, max), Err(CompressError::TooLarge { max }), "{codec}");
         }
         assert_eq!(decompress(codec, &packed, plain.len()).unwrap(), plain, "{codec}");
     }
@@ -68,19 +64,10 @@ fn a_zstd_frame_of_unknown_size_is_read_into_a_growing_buffer_and_capped() {
     let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
     std::io::Write::write_all(&mut encoder, &plain).unwrap();
     let packed = encoder.finish().unwrap();
-    assert_eq!(
-        ::zstd::zstd_safe::get_frame_content_size(&packed).ok().flatten(),
-        None
-    );
-    assert_eq!(
-        decompress(Compression::Zstd, &packed, plain.len()).unwrap(),
-        plain
-    );
+    assert_eq!(::zstd::zstd_safe::get_frame_content_size(&packed).ok().flatten(), None);
+    assert_eq!(decompress(Compression::Zstd, &packed, plain.len()).unwrap(), plain);
     let max = plain.len() - 1;
-    assert_eq!(
-        decompress(Compression::Zstd, &packed, max),
-        Err(CompressError::TooLarge { max })
-    );
+    assert_eq!(decompress(Compression::Zstd, &packed, max), Err(CompressError::TooLarge { max }));
 }
 
 #[test]
@@ -106,14 +93,8 @@ fn several_frames_in_a_row_are_one_stream() {
 
 #[test]
 fn names_and_numbers_are_kafkas() {
-    let names: Vec<_> = Compression::ALL
-        .iter()
-        .map(|codec| (codec.id(), codec.name()))
-        .collect();
-    assert_eq!(
-        names,
-        [(0, "none"), (1, "gzip"), (2, "snappy"), (3, "lz4"), (4, "zstd")]
-    );
+    let names: Vec<_> = Compression::ALL.iter().map(|codec| (codec.id(), codec.name())).collect();
+    assert_eq!(names, [(0, "none"), (1, "gzip"), (2, "snappy"), (3, "lz4"), (4, "zstd")]);
     assert_eq!(Compression::from_id(5), None);
     assert_eq!(Compression::from_name("ZSTD"), None);
 }

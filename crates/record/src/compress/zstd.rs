@@ -20,9 +20,8 @@ thread_local! {
 }
 
 pub(super) fn compress(level: Option<i32>, plain: &[u8], packed: &mut Vec<u8>) {
-    let level = level
-        .unwrap_or(LEVEL_DEFAULT)
-        .clamp(zstd::zstd_safe::min_c_level(), zstd::zstd_safe::max_c_level());
+    let level =
+        level.unwrap_or(LEVEL_DEFAULT).clamp(zstd::zstd_safe::min_c_level(), zstd::zstd_safe::max_c_level());
     let start = packed.len();
     packed.resize(start + compress_bound(plain.len()), 0);
     let written = COMPRESSOR
@@ -34,20 +33,14 @@ pub(super) fn compress(level: Option<i32>, plain: &[u8], packed: &mut Vec<u8>) {
 /// In one call into a whole buffer, not as a stream: a stream reserves the window that the frame names,
 /// up to 128 MiB, on the sender's word.
 pub(super) fn decompress(packed: &[u8], max: usize, plain: &mut Vec<u8>) -> Result<(), CompressError> {
-    let stated = get_frame_content_size(packed)
-        .ok()
-        .flatten()
-        .and_then(|size| usize::try_from(size).ok());
+    let stated = get_frame_content_size(packed).ok().flatten().and_then(|size| usize::try_from(size).ok());
     if stated.is_some_and(|size| size > max) {
         return Err(CompressError::TooLarge { max });
     }
     let guess = packed.len().saturating_mul(EXPANSION_GUESS).max(4096);
     // One byte beyond the limit tells a batch that fits exactly from one that does not.
     let limit = max.saturating_add(1);
-    let mut capacity = stated
-        .map_or(guess, |size| size.min(guess * 4))
-        .max(plain.capacity())
-        .min(limit);
+    let mut capacity = stated.map_or(guess, |size| size.min(guess * 4)).max(plain.capacity()).min(limit);
     loop {
         plain.clear();
         plain.reserve_exact(capacity);

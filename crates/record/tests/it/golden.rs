@@ -56,13 +56,8 @@ fn show(bytes: &Bytes) -> String {
         .unwrap();
         for record in &batch.records {
             let (key, value) = (digest(&record.key), digest(&record.value));
-            write!(
-                text,
-                "record {} {} key {key} value {value}",
-                batch.offset_of(record),
-                record.timestamp
-            )
-            .unwrap();
+            write!(text, "record {} {} key {key} value {value}", batch.offset_of(record), record.timestamp)
+                .unwrap();
             for header in &record.headers {
                 write!(text, " {}={}", header.key_str(), digest(&header.value)).unwrap();
             }
@@ -73,9 +68,7 @@ fn show(bytes: &Bytes) -> String {
 }
 
 fn digest(field: &Option<Bytes>) -> String {
-    field.as_ref().map_or("null".to_owned(), |bytes| {
-        format!("{}:{:x}", bytes.len(), crc32c::crc32c(bytes))
-    })
+    field.as_ref().map_or("null".to_owned(), |bytes| format!("{}:{:x}", bytes.len(), crc32c::crc32c(bytes)))
 }
 
 #[test]
@@ -85,12 +78,7 @@ fn every_batch_that_kafka_wrote_reads_as_kafka_reads_it() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|e| e == "bin") {
             let expected = fs::read_to_string(path.with_extension("txt")).unwrap();
-            assert_eq!(
-                show(&Bytes::from(fs::read(&path).unwrap())),
-                expected,
-                "{}",
-                path.display()
-            );
+            assert_eq!(show(&Bytes::from(fs::read(&path).unwrap())), expected, "{}", path.display());
             seen += 1;
         }
     }
@@ -100,30 +88,18 @@ fn every_batch_that_kafka_wrote_reads_as_kafka_reads_it() {
 /// Without compression the same records leave no choice of bytes.
 #[test]
 fn an_uncompressed_batch_is_kafkas_to_the_byte() {
-    assert_eq!(
-        rebuild(&golden("none"), Compression::None, None, MAX).unwrap(),
-        golden("none")
-    );
+    assert_eq!(rebuild(&golden("none"), Compression::None, None, MAX).unwrap(), golden("none"));
 }
 
 #[test]
 fn end_of_transaction_markers_are_kafkas_to_the_byte() {
-    let producer = ProducerInfo {
-        id: ProducerId(1_234_567_890_123),
-        epoch: ProducerEpoch(7),
-        base_sequence: None,
-    };
-    for (name, kind, offset, coordinator_epoch) in [
-        ("commit", ControlType::Commit, 42, 3),
-        ("abort", ControlType::Abort, 43, 4),
-    ] {
-        let marker = EndTransactionMarker {
-            kind,
-            coordinator_epoch,
-        };
-        let mut batch = marker
-            .to_batch(producer, LeaderEpoch(5), TimestampMs(T0))
-            .to_vec();
+    let producer =
+        ProducerInfo { id: ProducerId(1_234_567_890_123), epoch: ProducerEpoch(7), base_sequence: None };
+    for (name, kind, offset, coordinator_epoch) in
+        [("commit", ControlType::Commit, 42, 3), ("abort", ControlType::Abort, 43, 4)]
+    {
+        let marker = EndTransactionMarker { kind, coordinator_epoch };
+        let mut batch = marker.to_batch(producer, LeaderEpoch(5), TimestampMs(T0)).to_vec();
         millstream_record::batch::set_base_offset(&mut batch, Offset(offset));
         assert_eq!(batch, golden(name), "{name}");
     }
@@ -136,9 +112,7 @@ fn kafka_reads_every_batch_that_we_write() {
         Err(error) => return skip("kafka_reads_every_batch_that_we_write", &format!("{error:#}")),
     };
     let dir = tempfile::tempdir().unwrap();
-    let mut program = java_source(&fixtures().join("Batches.java"), Some(&libs))
-        .unwrap()
-        .arg("show");
+    let mut program = java_source(&fixtures().join("Batches.java"), Some(&libs)).unwrap().arg("show");
     let mut expected = String::new();
     for (index, batch) in our_batches().iter().enumerate() {
         let file = dir.path().join(format!("{index}.bin"));
@@ -169,11 +143,8 @@ fn our_batches() -> Vec<Bytes> {
             made.push(batch_of(options, 60, 4000));
             made.push(batch_of(options, 1, 0));
         }
-        let plain = BatchOptions {
-            compression,
-            leader_epoch: Some(LeaderEpoch(3)),
-            ..BatchOptions::default()
-        };
+        let plain =
+            BatchOptions { compression, leader_epoch: Some(LeaderEpoch(3)), ..BatchOptions::default() };
         let mut stamped = batch_of(plain, 5, 10).to_vec();
         set_log_append_time(&mut stamped, TimestampMs(T0 + 5));
         made.push(Bytes::from(stamped));
@@ -187,13 +158,7 @@ fn batch_of(options: BatchOptions, count: i64, value_bytes: u32) -> Bytes {
         let key = (i % 5 != 0).then(|| format!("key-{i}"));
         // Even records repeat themselves; odd ones are pseudo-random.
         let value: Vec<u8> = (0..value_bytes)
-            .map(|n| {
-                if i % 2 == 0 {
-                    b'a' + n as u8 % 3
-                } else {
-                    mixed(n + i as u32)
-                }
-            })
+            .map(|n| if i % 2 == 0 { b'a' + n as u8 % 3 } else { mixed(n + i as u32) })
             .collect();
         let value = (i % 7 != 3).then_some(value);
         let headers = [
@@ -203,12 +168,7 @@ fn batch_of(options: BatchOptions, count: i64, value_bytes: u32) -> Bytes {
         ];
         let headers = if i % 3 == 0 { &headers[..] } else { &[] };
         let timestamp = TimestampMs(T0 - (i * 977) % 100_000);
-        builder.append(
-            timestamp,
-            key.as_ref().map(String::as_bytes),
-            value.as_deref(),
-            headers,
-        );
+        builder.append(timestamp, key.as_ref().map(String::as_bytes), value.as_deref(), headers);
     }
     builder.build()
 }
