@@ -1,17 +1,20 @@
 //! The house's own chores: `cargo xtask` alone lists them.
 
+mod codegen;
 mod tidy;
 
 use std::{env, path::PathBuf, process::ExitCode};
 
 const USAGE: &str = "\
 usage: cargo xtask CHORE
+  codegen    Rust for the messages of xtask/schemas; --check: only see whether it is what is there
   tidy       layers, lengths of files and functions, ARCHITECTURE.md";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let done = match arguments.first().map(String::as_str) {
+        Some("codegen") => codegen::run(&root, &arguments[1..]),
         Some("tidy") => tidy::run(&root),
         _ => {
             eprintln!("{USAGE}");

@@ -8,6 +8,9 @@
 pub mod batch;
 pub mod compress;
 pub mod control;
+pub mod internal;
+pub mod kraft;
+pub mod messages;
 mod varint;
 
 pub use batch::{

@@ -27,6 +27,8 @@ pub enum DecodeErrorKind {
     TaggedFieldLength { tag: u32, announced: usize, used: usize },
     #[error("version {version} of {message} is not known")]
     UnsupportedVersion { message: &'static str, version: i16 },
+    #[error("{left} bytes stand behind the end")]
+    TrailingBytes { left: usize },
     #[error("{what} {value} is not known")]
     UnknownValue { what: &'static str, value: i64 },
 }
@@ -37,15 +39,20 @@ pub enum EncodeError {
     #[error("version {version} of {message} is not known")]
     UnsupportedVersion { message: &'static str, version: i16 },
     #[error("version {version} of {message} has no {field}, which is set")]
-    NotInVersion {
-        message: &'static str,
-        field: &'static str,
-        version: i16,
-    },
+    NotInVersion { message: &'static str, field: &'static str, version: i16 },
     #[error("null where a value must be, in an array or field that is not nullable in this version")]
     Null,
     #[error("{length} elements or bytes; {limit} can be written")]
     TooLong { length: usize, limit: usize },
+    #[error("{count} tagged fields are set, but this version has no place for any")]
+    NoTaggedFields { count: usize },
     #[error("tagged field {tag} is there twice or out of order")]
     TagOrder { tag: u32 },
+}
+
+impl EncodeError {
+    #[cold]
+    pub fn not_in_version(message: &'static str, field: &'static str, version: i16) -> Self {
+        EncodeError::NotInVersion { message, field, version }
+    }
 }

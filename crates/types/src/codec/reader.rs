@@ -1,8 +1,8 @@
 use bytes::Bytes;
 
 use super::{
-    ARRAY_ELEMENTS_MAX, DecodeError, DecodeErrorKind, FIRST_ALLOCATION_ELEMENTS_MAX, STRING_BYTES_MAX,
-    TAGGED_FIELDS_MAX,
+    ARRAY_ELEMENTS_MAX, DecodeError, DecodeErrorKind, FIRST_ALLOCATION_ELEMENTS_MAX, Message,
+    STRING_BYTES_MAX, TAGGED_FIELDS_MAX,
 };
 use crate::Uuid;
 
@@ -27,11 +27,7 @@ macro_rules! fixed {
 
 impl Reader {
     pub fn new(bytes: impl Into<Bytes>) -> Self {
-        Self {
-            bytes: bytes.into(),
-            position: 0,
-            base: 0,
-        }
+        Self { bytes: bytes.into(), position: 0, base: 0 }
     }
 
     /// How many bytes are left.
@@ -52,10 +48,15 @@ impl Reader {
     /// An error at the present position.
     #[cold]
     pub fn error(&self, kind: DecodeErrorKind) -> DecodeError {
-        DecodeError {
-            at: self.position(),
-            kind,
+        DecodeError { at: self.position(), kind }
+    }
+
+    /// Refuses a version that `M` cannot be read in.
+    pub fn expect_version<M: Message>(&self, version: i16) -> Result<(), DecodeError> {
+        if (M::MIN_VERSION..=M::LATEST_VERSION).contains(&version) {
+            return Ok(());
         }
+        Err(self.error(DecodeErrorKind::UnsupportedVersion { message: M::NAME, version }))
     }
 
     fixed!(i8: i8, u8: u8, i16: i16, u16: u16, i32: i32, u32: u32, i64: i64, f64: f64);
@@ -85,8 +86,7 @@ impl Reader {
 
     /// Zig-zag.
     pub fn varint(&mut self) -> Result<i32, DecodeError> {
-        self.uvarint()
-            .map(|raw| ((raw >> 1) as i32) ^ -((raw & 1) as i32))
+        self.uvarint().map(|raw| ((raw >> 1) as i32) ^ -((raw & 1) as i32))
     }
 
     /// Zig-zag, at most ten bytes.
@@ -125,19 +125,12 @@ impl Reader {
     /// Bytes that are not UTF-8 become U+FFFD, as they do in Kafka: clients keep their own notions in
     /// the metadata of a committed offset.
     pub fn nullable_string(&mut self, flexible: bool) -> Result<Option<String>, DecodeError> {
-        let length = if flexible {
-            self.compact_length()?
-        } else {
-            i64::from(self.i16()?)
-        };
+        let length = if flexible { self.compact_length()? } else { i64::from(self.i16()?) };
         let Ok(length) = usize::try_from(length) else {
             return Ok(None);
         };
         if length > STRING_BYTES_MAX {
-            return Err(self.error(DecodeErrorKind::StringTooLong {
-                length,
-                limit: STRING_BYTES_MAX,
-            }));
+            return Err(self.error(DecodeErrorKind::StringTooLong { length, limit: STRING_BYTES_MAX }));
         }
         self.check(length)?;
         let bytes = &self.bytes[self.position..self.position + length];
@@ -188,11 +181,7 @@ impl Reader {
         &mut self,
         read: impl FnOnce(&mut Reader) -> Result<T, DecodeError>,
     ) -> Result<Option<T>, DecodeError> {
-        if self.i8()? < 0 {
-            Ok(None)
-        } else {
-            read(self).map(Some)
-        }
+        if self.i8()? < 0 { Ok(None) } else { read(self).map(Some) }
     }
 
     /// A tagged section. `known` reads the fields that it knows from a reader over exactly the field's
@@ -203,10 +192,7 @@ impl Reader {
     ) -> Result<Vec<(u32, Bytes)>, DecodeError> {
         let count = self.uvarint()? as usize;
         if count > TAGGED_FIELDS_MAX {
-            let kind = DecodeErrorKind::TooManyTaggedFields {
-                count,
-                limit: TAGGED_FIELDS_MAX,
-            };
+            let kind = DecodeErrorKind::TooManyTaggedFields { count, limit: TAGGED_FIELDS_MAX };
             return Err(self.error(kind));
         }
         let mut unknown = Vec::new();
@@ -214,11 +200,7 @@ impl Reader {
             let tag = self.uvarint()?;
             let announced = self.uvarint()? as usize;
             let base = self.position();
-            let mut field = Reader {
-                bytes: self.take(announced)?,
-                position: 0,
-                base,
-            };
+            let mut field = Reader { bytes: self.take(announced)?, position: 0, base };
             if known(tag, &mut field)? {
                 let used = field.position;
                 if used != announced {
@@ -233,11 +215,7 @@ impl Reader {
 
     /// A tagged section of which no field is known; nothing where the version has none.
     pub fn unknown_tagged_fields(&mut self, flexible: bool) -> Result<Vec<(u32, Bytes)>, DecodeError> {
-        if flexible {
-            self.tagged_fields(|_, _| Ok(false))
-        } else {
-            Ok(Vec::new())
-        }
+        if flexible { self.tagged_fields(|_, _| Ok(false)) } else { Ok(Vec::new()) }
     }
 
     fn array_length(&mut self, flexible: bool) -> Result<Option<usize>, DecodeError> {
@@ -250,21 +228,14 @@ impl Reader {
             return Err(self.error(DecodeErrorKind::ArrayBeyondEnd { count, left }));
         }
         if count > ARRAY_ELEMENTS_MAX {
-            return Err(self.error(DecodeErrorKind::ArrayTooLong {
-                count,
-                limit: ARRAY_ELEMENTS_MAX,
-            }));
+            return Err(self.error(DecodeErrorKind::ArrayTooLong { count, limit: ARRAY_ELEMENTS_MAX }));
         }
         Ok(Some(count))
     }
 
     /// Of bytes and arrays; negative for null.
     fn long_length(&mut self, flexible: bool) -> Result<i64, DecodeError> {
-        if flexible {
-            self.compact_length()
-        } else {
-            self.i32().map(i64::from)
-        }
+        if flexible { self.compact_length() } else { self.i32().map(i64::from) }
     }
 
     /// One more than the length; 0 is null.
@@ -285,18 +256,11 @@ impl Reader {
 
     #[inline]
     fn check(&self, need: usize) -> Result<(), DecodeError> {
-        if need > self.remaining() {
-            Err(self.truncated(need))
-        } else {
-            Ok(())
-        }
+        if need > self.remaining() { Err(self.truncated(need)) } else { Ok(()) }
     }
 
     #[cold]
     fn truncated(&self, need: usize) -> DecodeError {
-        self.error(DecodeErrorKind::Truncated {
-            need,
-            left: self.remaining(),
-        })
+        self.error(DecodeErrorKind::Truncated { need, left: self.remaining() })
     }
 }

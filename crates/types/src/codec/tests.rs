@@ -50,13 +50,7 @@ fn varints_come_back_at_their_edges() {
 #[test]
 fn a_varint_that_does_not_end_is_refused() {
     let five = Reader::new(vec![0xff; 5]).uvarint();
-    assert_eq!(
-        five,
-        Err(DecodeError {
-            at: 5,
-            kind: DecodeErrorKind::EndlessVarint
-        })
-    );
+    assert_eq!(five, Err(DecodeError { at: 5, kind: DecodeErrorKind::EndlessVarint }));
     assert!(Reader::new(vec![0xff; 10]).varlong().is_err());
     assert!(Reader::new(vec![0x80]).uvarint().is_err());
 }
@@ -90,23 +84,14 @@ fn strings_and_bytes_come_back_in_both_forms() {
 #[test]
 fn null_is_refused_where_a_value_must_be() {
     let null = DecodeErrorKind::Null;
-    assert_eq!(
-        Reader::new(vec![0xff, 0xff]).string(false).unwrap_err().kind,
-        null
-    );
+    assert_eq!(Reader::new(vec![0xff, 0xff]).string(false).unwrap_err().kind, null);
     assert_eq!(Reader::new(vec![0]).bytes(true).unwrap_err().kind, null);
-    assert_eq!(
-        Reader::new(vec![0]).array(true, Reader::i8).unwrap_err().kind,
-        null
-    );
+    assert_eq!(Reader::new(vec![0]).array(true, Reader::i8).unwrap_err().kind, null);
 }
 
 #[test]
 fn bytes_that_are_not_utf8_become_replacement_characters() {
-    assert_eq!(
-        Reader::new(vec![0, 3, b'a', 0xff, b'b']).string(false).unwrap(),
-        "a\u{fffd}b"
-    );
+    assert_eq!(Reader::new(vec![0, 3, b'a', 0xff, b'b']).string(false).unwrap(), "a\u{fffd}b");
 }
 
 #[test]
@@ -134,31 +119,11 @@ fn a_long_payload_is_a_segment_of_its_own_and_a_short_one_is_not() {
 fn a_length_beyond_the_bytes_left_is_refused_before_anything_is_allocated() {
     let lie = [0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0];
     let error = Reader::new(lie.to_vec()).array(false, Reader::i64).unwrap_err();
-    assert_eq!(
-        error.kind,
-        DecodeErrorKind::ArrayBeyondEnd {
-            count: i32::MAX as usize,
-            left: 4
-        }
-    );
+    assert_eq!(error.kind, DecodeErrorKind::ArrayBeyondEnd { count: i32::MAX as usize, left: 4 });
     let error = Reader::new(lie.to_vec()).bytes(false).unwrap_err();
-    assert_eq!(
-        error.kind,
-        DecodeErrorKind::Truncated {
-            need: i32::MAX as usize,
-            left: 4
-        }
-    );
-    let error = Reader::new(vec![0xff, 0xff, 0xff, 0xff, 0x0f])
-        .array(true, Reader::i8)
-        .unwrap_err();
-    assert_eq!(
-        error.kind,
-        DecodeErrorKind::ArrayBeyondEnd {
-            count: u32::MAX as usize - 1,
-            left: 0
-        }
-    );
+    assert_eq!(error.kind, DecodeErrorKind::Truncated { need: i32::MAX as usize, left: 4 });
+    let error = Reader::new(vec![0xff, 0xff, 0xff, 0xff, 0x0f]).array(true, Reader::i8).unwrap_err();
+    assert_eq!(error.kind, DecodeErrorKind::ArrayBeyondEnd { count: u32::MAX as usize - 1, left: 0 });
 }
 
 #[test]
@@ -169,13 +134,7 @@ fn a_million_elements_are_the_most_in_one_array() {
         w.put_slice(&vec![0; count]);
     });
     let error = Reader::new(bytes).array(false, Reader::i8).unwrap_err();
-    assert_eq!(
-        error.kind,
-        DecodeErrorKind::ArrayTooLong {
-            count,
-            limit: ARRAY_ELEMENTS_MAX
-        }
-    );
+    assert_eq!(error.kind, DecodeErrorKind::ArrayTooLong { count, limit: ARRAY_ELEMENTS_MAX });
 }
 
 #[test]
@@ -189,7 +148,7 @@ fn unknown_tags_are_kept_and_written_among_the_known_ones() {
         })
         .unwrap();
     let mut w = Writer::new();
-    fields.finish(&mut w, &unknown).unwrap();
+    fields.finish(&mut w, true, &unknown).unwrap();
     let mut seen = None;
     let mut r = Reader::new(w.into_bytes());
     let kept = r
@@ -216,32 +175,16 @@ fn a_tag_cannot_be_written_twice_or_out_of_order() {
 
 #[test]
 fn a_tagged_field_must_use_exactly_the_bytes_it_announced() {
-    let error = Reader::new(vec![1, 0, 5, 0, 0, 0, 0, 0])
-        .tagged_fields(|_, r| r.i32().map(|_| true))
-        .unwrap_err();
-    assert_eq!(
-        error.kind,
-        DecodeErrorKind::TaggedFieldLength {
-            tag: 0,
-            announced: 5,
-            used: 4
-        }
-    );
+    let error =
+        Reader::new(vec![1, 0, 5, 0, 0, 0, 0, 0]).tagged_fields(|_, r| r.i32().map(|_| true)).unwrap_err();
+    assert_eq!(error.kind, DecodeErrorKind::TaggedFieldLength { tag: 0, announced: 5, used: 4 });
 }
 
 #[test]
 fn too_many_tagged_fields_are_refused() {
     let count = TAGGED_FIELDS_MAX + 1;
-    let error = Reader::new(written(|w| w.uvarint(count as u32)))
-        .unknown_tagged_fields(true)
-        .unwrap_err();
-    assert_eq!(
-        error.kind,
-        DecodeErrorKind::TooManyTaggedFields {
-            count,
-            limit: TAGGED_FIELDS_MAX
-        }
-    );
+    let error = Reader::new(written(|w| w.uvarint(count as u32))).unknown_tagged_fields(true).unwrap_err();
+    assert_eq!(error.kind, DecodeErrorKind::TooManyTaggedFields { count, limit: TAGGED_FIELDS_MAX });
 }
 
 #[test]
@@ -249,24 +192,12 @@ fn a_string_longer_than_kafka_allows_is_neither_read_nor_written() {
     let long = "x".repeat(STRING_BYTES_MAX + 1);
     for flexible in [false, true] {
         let error = Writer::new().string(flexible, &long).unwrap_err();
-        assert_eq!(
-            error,
-            EncodeError::TooLong {
-                length: long.len(),
-                limit: STRING_BYTES_MAX
-            }
-        );
+        assert_eq!(error, EncodeError::TooLong { length: long.len(), limit: STRING_BYTES_MAX });
     }
     let bytes = written(|w| {
         w.uvarint(long.len() as u32 + 1);
         w.put_slice(long.as_bytes());
     });
     let error = Reader::new(bytes).string(true).unwrap_err();
-    assert_eq!(
-        error.kind,
-        DecodeErrorKind::StringTooLong {
-            length: long.len(),
-            limit: STRING_BYTES_MAX
-        }
-    );
+    assert_eq!(error.kind, DecodeErrorKind::StringTooLong { length: long.len(), limit: STRING_BYTES_MAX });
 }

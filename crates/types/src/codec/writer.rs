@@ -1,6 +1,6 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{EncodeError, STRING_BYTES_MAX};
+use super::{EncodeError, Message, STRING_BYTES_MAX, TAGGED_FIELDS_MAX};
 use crate::Uuid;
 
 /// From this length on, bytes keep their own memory instead of being copied.
@@ -30,10 +30,7 @@ impl Writer {
     }
 
     pub fn with_capacity(bytes: usize) -> Self {
-        Self {
-            tail: BytesMut::with_capacity(bytes),
-            ..Self::default()
-        }
+        Self { tail: BytesMut::with_capacity(bytes), ..Self::default() }
     }
 
     /// How many bytes have been written.
@@ -60,10 +57,16 @@ impl Writer {
             return self.segments.remove(0);
         }
         let mut joined = BytesMut::with_capacity(self.finished);
-        self.segments
-            .iter()
-            .for_each(|segment| joined.extend_from_slice(segment));
+        self.segments.iter().for_each(|segment| joined.extend_from_slice(segment));
         joined.freeze()
+    }
+
+    /// Refuses a version that `M` cannot be written in.
+    pub fn expect_version<M: Message>(&self, version: i16) -> Result<(), EncodeError> {
+        if (M::MIN_VERSION..=M::LATEST_VERSION).contains(&version) {
+            return Ok(());
+        }
+        Err(EncodeError::UnsupportedVersion { message: M::NAME, version })
     }
 
     fixed!(i8: i8, u8: u8, i16: i16, u16: u16, i32: i32, u32: u32, i64: i64, f64: f64);
@@ -118,10 +121,7 @@ impl Writer {
     pub fn string(&mut self, flexible: bool, value: &str) -> Result<(), EncodeError> {
         let length = value.len();
         if length > STRING_BYTES_MAX {
-            return Err(EncodeError::TooLong {
-                length,
-                limit: STRING_BYTES_MAX,
-            });
+            return Err(EncodeError::TooLong { length, limit: STRING_BYTES_MAX });
         }
         if flexible {
             self.uvarint(length as u32 + 1);
@@ -202,11 +202,7 @@ impl Writer {
         flexible: bool,
         unknown: &[(u32, Bytes)],
     ) -> Result<(), EncodeError> {
-        if flexible {
-            TaggedFields::default().finish(self, unknown)
-        } else {
-            Ok(())
-        }
+        TaggedFields::default().finish(self, flexible, unknown)
     }
 
     fn length(&mut self, flexible: bool, length: usize) -> Result<(), EncodeError> {
@@ -265,13 +261,17 @@ impl TaggedFields {
         Ok(())
     }
 
-    /// Writes the section, the unknown fields among the known ones in the order of tags.
-    pub fn finish(self, w: &mut Writer, unknown: &[(u32, Bytes)]) -> Result<(), EncodeError> {
+    /// Writes the section, the unknown fields among the known ones in the order of tags. A version that is
+    /// not flexible has no such section, and none of the fields may be set.
+    pub fn finish(self, w: &mut Writer, flexible: bool, unknown: &[(u32, Bytes)]) -> Result<(), EncodeError> {
         let count = self.fields.len() + unknown.len();
-        w.uvarint(u32::try_from(count).map_err(|_| EncodeError::TooLong {
-            length: count,
-            limit: u32::MAX as usize,
-        })?);
+        if !flexible {
+            return if count == 0 { Ok(()) } else { Err(EncodeError::NoTaggedFields { count }) };
+        }
+        if count > TAGGED_FIELDS_MAX {
+            return Err(EncodeError::TooLong { length: count, limit: TAGGED_FIELDS_MAX });
+        }
+        w.uvarint(count as u32);
         let mut unknown = unknown.iter().peekable();
         let mut section = Section { w, last: None };
         for (tag, field) in self.fields {
@@ -301,8 +301,7 @@ impl Section<'_> {
         let limit = i32::MAX as usize;
         let size = u32::try_from(length).ok().filter(|_| length <= limit);
         self.w.uvarint(tag);
-        self.w
-            .uvarint(size.ok_or(EncodeError::TooLong { length, limit })?);
+        self.w.uvarint(size.ok_or(EncodeError::TooLong { length, limit })?);
         Ok(self.w)
     }
 }

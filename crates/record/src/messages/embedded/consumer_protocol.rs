@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod consumer_protocol_subscription {
     use super::*;
+
     /// Versions 0-3, none of them flexible.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ConsumerProtocolSubscription {
@@ -62,6 +63,7 @@ pub mod consumer_protocol_subscription {
             Ok(())
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TopicPartition {
         pub topic: String,
@@ -82,6 +84,7 @@ pub mod consumer_protocol_subscription {
             Ok(())
         }
     }
+
     impl Message for ConsumerProtocolSubscription {
         const NAME: &'static str = "ConsumerProtocolSubscription";
         const MIN_VERSION: i16 = 0;
@@ -103,6 +106,7 @@ pub mod consumer_protocol_subscription {
 
 pub mod consumer_protocol_assignment {
     use super::*;
+
     /// Versions 0-3, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ConsumerProtocolAssignment {
@@ -126,6 +130,7 @@ pub mod consumer_protocol_assignment {
             Ok(())
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TopicPartition {
         pub topic: String,
@@ -146,6 +151,7 @@ pub mod consumer_protocol_assignment {
             Ok(())
         }
     }
+
     impl Message for ConsumerProtocolAssignment {
         const NAME: &'static str = "ConsumerProtocolAssignment";
         const MIN_VERSION: i16 = 0;

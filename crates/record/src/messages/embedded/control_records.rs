@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod control_record_type_schema {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ControlRecordTypeSchema {
@@ -23,6 +24,7 @@ pub mod control_record_type_schema {
             Ok(())
         }
     }
+
     impl Message for ControlRecordTypeSchema {
         const NAME: &'static str = "ControlRecordTypeSchema";
         const MIN_VERSION: i16 = 0;
@@ -44,6 +46,7 @@ pub mod control_record_type_schema {
 
 pub mod end_txn_marker {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct EndTxnMarker {
@@ -62,6 +65,7 @@ pub mod end_txn_marker {
             Ok(())
         }
     }
+
     impl Message for EndTxnMarker {
         const NAME: &'static str = "EndTxnMarker";
         const MIN_VERSION: i16 = 0;
@@ -83,6 +87,7 @@ pub mod end_txn_marker {
 
 pub mod leader_change_message {
     use super::*;
+
     /// Versions 0-1, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct LeaderChangeMessage {
@@ -114,6 +119,7 @@ pub mod leader_change_message {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct Voter {
         pub voter_id: i32,
@@ -141,6 +147,7 @@ pub mod leader_change_message {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for LeaderChangeMessage {
         const NAME: &'static str = "LeaderChangeMessage";
         const MIN_VERSION: i16 = 0;
@@ -162,6 +169,7 @@ pub mod leader_change_message {
 
 pub mod snapshot_header_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct SnapshotHeaderRecord {
@@ -187,6 +195,7 @@ pub mod snapshot_header_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for SnapshotHeaderRecord {
         const NAME: &'static str = "SnapshotHeaderRecord";
         const MIN_VERSION: i16 = 0;
@@ -208,6 +217,7 @@ pub mod snapshot_header_record {
 
 pub mod snapshot_footer_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct SnapshotFooterRecord {
@@ -227,6 +237,7 @@ pub mod snapshot_footer_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for SnapshotFooterRecord {
         const NAME: &'static str = "SnapshotFooterRecord";
         const MIN_VERSION: i16 = 0;
@@ -248,6 +259,7 @@ pub mod snapshot_footer_record {
 
 pub mod kraft_version_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct KRaftVersionRecord {
@@ -273,6 +285,7 @@ pub mod kraft_version_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for KRaftVersionRecord {
         const NAME: &'static str = "KRaftVersionRecord";
         const MIN_VERSION: i16 = 0;
@@ -294,6 +307,7 @@ pub mod kraft_version_record {
 
 pub mod voters_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct VotersRecord {
@@ -319,6 +333,7 @@ pub mod voters_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct Voter {
         pub voter_id: i32,
@@ -347,6 +362,7 @@ pub mod voters_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct Endpoint {
         pub name: String,
@@ -372,6 +388,7 @@ pub mod voters_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct KRaftVersionFeature {
         pub min_supported_version: i16,
@@ -394,6 +411,7 @@ pub mod voters_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for VotersRecord {
         const NAME: &'static str = "VotersRecord";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod default_principal_data {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct DefaultPrincipalData {
@@ -33,6 +34,7 @@ pub mod default_principal_data {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for DefaultPrincipalData {
         const NAME: &'static str = "DefaultPrincipalData";
         const MIN_VERSION: i16 = 0;

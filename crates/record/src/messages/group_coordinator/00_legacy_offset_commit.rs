@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod legacy_offset_commit_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct LegacyOffsetCommitKey {
@@ -27,6 +28,7 @@ pub mod legacy_offset_commit_key {
             Ok(())
         }
     }
+
     impl Message for LegacyOffsetCommitKey {
         const NAME: &'static str = "LegacyOffsetCommitKey";
         const MIN_VERSION: i16 = 0;
@@ -48,6 +50,7 @@ pub mod legacy_offset_commit_key {
 
 pub mod legacy_offset_commit_value {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct LegacyOffsetCommitValue {
@@ -70,6 +73,7 @@ pub mod legacy_offset_commit_value {
             Ok(())
         }
     }
+
     impl Message for LegacyOffsetCommitValue {
         const NAME: &'static str = "LegacyOffsetCommitValue";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod offset_commit_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct OffsetCommitKey {
@@ -27,6 +28,7 @@ pub mod offset_commit_key {
             Ok(())
         }
     }
+
     impl Message for OffsetCommitKey {
         const NAME: &'static str = "OffsetCommitKey";
         const MIN_VERSION: i16 = 0;
@@ -48,6 +50,7 @@ pub mod offset_commit_key {
 
 pub mod offset_commit_value {
     use super::*;
+
     /// Versions 0-4, flexible from 4.
     #[derive(Debug, Clone, PartialEq)]
     pub struct OffsetCommitValue {
@@ -124,6 +127,7 @@ pub mod offset_commit_value {
             tagged.finish(w, flexible, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for OffsetCommitValue {
         const NAME: &'static str = "OffsetCommitValue";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod group_metadata_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct GroupMetadataKey {
@@ -23,6 +24,7 @@ pub mod group_metadata_key {
             Ok(())
         }
     }
+
     impl Message for GroupMetadataKey {
         const NAME: &'static str = "GroupMetadataKey";
         const MIN_VERSION: i16 = 0;
@@ -44,6 +46,7 @@ pub mod group_metadata_key {
 
 pub mod group_metadata_value {
     use super::*;
+
     /// Versions 0-4, flexible from 4.
     #[derive(Debug, Clone, PartialEq)]
     pub struct GroupMetadataValue {
@@ -100,6 +103,7 @@ pub mod group_metadata_value {
             w.unknown_tagged_fields(flexible, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq)]
     pub struct MemberMetadata {
         pub member_id: String,
@@ -164,6 +168,7 @@ pub mod group_metadata_value {
             w.unknown_tagged_fields(flexible, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for GroupMetadataValue {
         const NAME: &'static str = "GroupMetadataValue";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod consumer_group_metadata_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ConsumerGroupMetadataKey {
@@ -23,6 +24,7 @@ pub mod consumer_group_metadata_key {
             Ok(())
         }
     }
+
     impl Message for ConsumerGroupMetadataKey {
         const NAME: &'static str = "ConsumerGroupMetadataKey";
         const MIN_VERSION: i16 = 0;
@@ -44,6 +46,7 @@ pub mod consumer_group_metadata_key {
 
 pub mod consumer_group_metadata_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ConsumerGroupMetadataValue {
@@ -79,6 +82,7 @@ pub mod consumer_group_metadata_value {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ConsumerGroupMetadataValue {
         const NAME: &'static str = "ConsumerGroupMetadataValue";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod consumer_group_partition_metadata_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ConsumerGroupPartitionMetadataKey {
@@ -23,6 +24,7 @@ pub mod consumer_group_partition_metadata_key {
             Ok(())
         }
     }
+
     impl Message for ConsumerGroupPartitionMetadataKey {
         const NAME: &'static str = "ConsumerGroupPartitionMetadataKey";
         const MIN_VERSION: i16 = 0;
@@ -44,6 +46,7 @@ pub mod consumer_group_partition_metadata_key {
 
 pub mod consumer_group_partition_metadata_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ConsumerGroupPartitionMetadataValue {
@@ -66,6 +69,7 @@ pub mod consumer_group_partition_metadata_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TopicMetadata {
         pub topic_id: Uuid,
@@ -94,6 +98,7 @@ pub mod consumer_group_partition_metadata_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct PartitionMetadata {
         pub partition: i32,
@@ -116,6 +121,7 @@ pub mod consumer_group_partition_metadata_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ConsumerGroupPartitionMetadataValue {
         const NAME: &'static str = "ConsumerGroupPartitionMetadataValue";
         const MIN_VERSION: i16 = 0;

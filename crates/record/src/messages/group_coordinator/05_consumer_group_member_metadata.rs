@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod consumer_group_member_metadata_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ConsumerGroupMemberMetadataKey {
@@ -25,6 +26,7 @@ pub mod consumer_group_member_metadata_key {
             Ok(())
         }
     }
+
     impl Message for ConsumerGroupMemberMetadataKey {
         const NAME: &'static str = "ConsumerGroupMemberMetadataKey";
         const MIN_VERSION: i16 = 0;
@@ -46,6 +48,7 @@ pub mod consumer_group_member_metadata_key {
 
 pub mod consumer_group_member_metadata_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ConsumerGroupMemberMetadataValue {
@@ -125,6 +128,7 @@ pub mod consumer_group_member_metadata_value {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ClassicMemberMetadata {
         pub session_timeout_ms: i32,
@@ -147,6 +151,7 @@ pub mod consumer_group_member_metadata_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ClassicProtocol {
         pub name: String,
@@ -169,6 +174,7 @@ pub mod consumer_group_member_metadata_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ConsumerGroupMemberMetadataValue {
         const NAME: &'static str = "ConsumerGroupMemberMetadataValue";
         const MIN_VERSION: i16 = 0;

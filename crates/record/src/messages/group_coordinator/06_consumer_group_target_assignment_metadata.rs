@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod consumer_group_target_assignment_metadata_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ConsumerGroupTargetAssignmentMetadataKey {
@@ -23,6 +24,7 @@ pub mod consumer_group_target_assignment_metadata_key {
             Ok(())
         }
     }
+
     impl Message for ConsumerGroupTargetAssignmentMetadataKey {
         const NAME: &'static str = "ConsumerGroupTargetAssignmentMetadataKey";
         const MIN_VERSION: i16 = 0;
@@ -44,6 +46,7 @@ pub mod consumer_group_target_assignment_metadata_key {
 
 pub mod consumer_group_target_assignment_metadata_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ConsumerGroupTargetAssignmentMetadataValue {
@@ -83,6 +86,7 @@ pub mod consumer_group_target_assignment_metadata_value {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ConsumerGroupTargetAssignmentMetadataValue {
         const NAME: &'static str = "ConsumerGroupTargetAssignmentMetadataValue";
         const MIN_VERSION: i16 = 0;

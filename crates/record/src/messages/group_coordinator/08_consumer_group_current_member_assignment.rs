@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod consumer_group_current_member_assignment_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ConsumerGroupCurrentMemberAssignmentKey {
@@ -25,6 +26,7 @@ pub mod consumer_group_current_member_assignment_key {
             Ok(())
         }
     }
+
     impl Message for ConsumerGroupCurrentMemberAssignmentKey {
         const NAME: &'static str = "ConsumerGroupCurrentMemberAssignmentKey";
         const MIN_VERSION: i16 = 0;
@@ -46,6 +48,7 @@ pub mod consumer_group_current_member_assignment_key {
 
 pub mod consumer_group_current_member_assignment_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ConsumerGroupCurrentMemberAssignmentValue {
@@ -80,6 +83,7 @@ pub mod consumer_group_current_member_assignment_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq)]
     pub struct TopicPartitions {
         pub topic_id: Uuid,
@@ -135,6 +139,7 @@ pub mod consumer_group_current_member_assignment_value {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ConsumerGroupCurrentMemberAssignmentValue {
         const NAME: &'static str = "ConsumerGroupCurrentMemberAssignmentValue";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod share_group_member_metadata_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ShareGroupMemberMetadataKey {
@@ -25,6 +26,7 @@ pub mod share_group_member_metadata_key {
             Ok(())
         }
     }
+
     impl Message for ShareGroupMemberMetadataKey {
         const NAME: &'static str = "ShareGroupMemberMetadataKey";
         const MIN_VERSION: i16 = 0;
@@ -46,6 +48,7 @@ pub mod share_group_member_metadata_key {
 
 pub mod share_group_member_metadata_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ShareGroupMemberMetadataValue {
@@ -89,6 +92,7 @@ pub mod share_group_member_metadata_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ShareGroupMemberMetadataValue {
         const NAME: &'static str = "ShareGroupMemberMetadataValue";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod share_group_metadata_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ShareGroupMetadataKey {
@@ -23,6 +24,7 @@ pub mod share_group_metadata_key {
             Ok(())
         }
     }
+
     impl Message for ShareGroupMetadataKey {
         const NAME: &'static str = "ShareGroupMetadataKey";
         const MIN_VERSION: i16 = 0;
@@ -44,6 +46,7 @@ pub mod share_group_metadata_key {
 
 pub mod share_group_metadata_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ShareGroupMetadataValue {
@@ -69,6 +72,7 @@ pub mod share_group_metadata_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ShareGroupMetadataValue {
         const NAME: &'static str = "ShareGroupMetadataValue";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod share_group_target_assignment_metadata_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ShareGroupTargetAssignmentMetadataKey {
@@ -23,6 +24,7 @@ pub mod share_group_target_assignment_metadata_key {
             Ok(())
         }
     }
+
     impl Message for ShareGroupTargetAssignmentMetadataKey {
         const NAME: &'static str = "ShareGroupTargetAssignmentMetadataKey";
         const MIN_VERSION: i16 = 0;
@@ -44,6 +46,7 @@ pub mod share_group_target_assignment_metadata_key {
 
 pub mod share_group_target_assignment_metadata_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ShareGroupTargetAssignmentMetadataValue {
@@ -83,6 +86,7 @@ pub mod share_group_target_assignment_metadata_value {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ShareGroupTargetAssignmentMetadataValue {
         const NAME: &'static str = "ShareGroupTargetAssignmentMetadataValue";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod share_group_target_assignment_member_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ShareGroupTargetAssignmentMemberKey {
@@ -25,6 +26,7 @@ pub mod share_group_target_assignment_member_key {
             Ok(())
         }
     }
+
     impl Message for ShareGroupTargetAssignmentMemberKey {
         const NAME: &'static str = "ShareGroupTargetAssignmentMemberKey";
         const MIN_VERSION: i16 = 0;
@@ -46,6 +48,7 @@ pub mod share_group_target_assignment_member_key {
 
 pub mod share_group_target_assignment_member_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ShareGroupTargetAssignmentMemberValue {
@@ -68,6 +71,7 @@ pub mod share_group_target_assignment_member_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TopicPartition {
         pub topic_id: Uuid,
@@ -93,6 +97,7 @@ pub mod share_group_target_assignment_member_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ShareGroupTargetAssignmentMemberValue {
         const NAME: &'static str = "ShareGroupTargetAssignmentMemberValue";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod share_group_current_member_assignment_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ShareGroupCurrentMemberAssignmentKey {
@@ -25,6 +26,7 @@ pub mod share_group_current_member_assignment_key {
             Ok(())
         }
     }
+
     impl Message for ShareGroupCurrentMemberAssignmentKey {
         const NAME: &'static str = "ShareGroupCurrentMemberAssignmentKey";
         const MIN_VERSION: i16 = 0;
@@ -46,6 +48,7 @@ pub mod share_group_current_member_assignment_key {
 
 pub mod share_group_current_member_assignment_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ShareGroupCurrentMemberAssignmentValue {
@@ -77,6 +80,7 @@ pub mod share_group_current_member_assignment_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TopicPartitions {
         pub topic_id: Uuid,
@@ -102,6 +106,7 @@ pub mod share_group_current_member_assignment_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ShareGroupCurrentMemberAssignmentValue {
         const NAME: &'static str = "ShareGroupCurrentMemberAssignmentValue";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod share_group_state_partition_metadata_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ShareGroupStatePartitionMetadataKey {
@@ -23,6 +24,7 @@ pub mod share_group_state_partition_metadata_key {
             Ok(())
         }
     }
+
     impl Message for ShareGroupStatePartitionMetadataKey {
         const NAME: &'static str = "ShareGroupStatePartitionMetadataKey";
         const MIN_VERSION: i16 = 0;
@@ -44,6 +46,7 @@ pub mod share_group_state_partition_metadata_key {
 
 pub mod share_group_state_partition_metadata_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ShareGroupStatePartitionMetadataValue {
@@ -72,6 +75,7 @@ pub mod share_group_state_partition_metadata_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TopicPartitionsInfo {
         pub topic_id: Uuid,
@@ -100,6 +104,7 @@ pub mod share_group_state_partition_metadata_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TopicInfo {
         pub topic_id: Uuid,
@@ -122,6 +127,7 @@ pub mod share_group_state_partition_metadata_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ShareGroupStatePartitionMetadataValue {
         const NAME: &'static str = "ShareGroupStatePartitionMetadataValue";
         const MIN_VERSION: i16 = 0;

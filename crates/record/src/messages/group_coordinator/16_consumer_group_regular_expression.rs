@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod consumer_group_regular_expression_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ConsumerGroupRegularExpressionKey {
@@ -25,6 +26,7 @@ pub mod consumer_group_regular_expression_key {
             Ok(())
         }
     }
+
     impl Message for ConsumerGroupRegularExpressionKey {
         const NAME: &'static str = "ConsumerGroupRegularExpressionKey";
         const MIN_VERSION: i16 = 0;
@@ -46,6 +48,7 @@ pub mod consumer_group_regular_expression_key {
 
 pub mod consumer_group_regular_expression_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ConsumerGroupRegularExpressionValue {
@@ -74,6 +77,7 @@ pub mod consumer_group_regular_expression_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ConsumerGroupRegularExpressionValue {
         const NAME: &'static str = "ConsumerGroupRegularExpressionValue";
         const MIN_VERSION: i16 = 0;

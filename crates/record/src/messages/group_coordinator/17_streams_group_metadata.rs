@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod streams_group_metadata_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct StreamsGroupMetadataKey {
@@ -23,6 +24,7 @@ pub mod streams_group_metadata_key {
             Ok(())
         }
     }
+
     impl Message for StreamsGroupMetadataKey {
         const NAME: &'static str = "StreamsGroupMetadataKey";
         const MIN_VERSION: i16 = 0;
@@ -44,6 +46,7 @@ pub mod streams_group_metadata_key {
 
 pub mod streams_group_metadata_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
     pub struct StreamsGroupMetadataValue {
@@ -111,6 +114,7 @@ pub mod streams_group_metadata_value {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct LastAssignmentConfig {
         pub key: String,
@@ -133,6 +137,7 @@ pub mod streams_group_metadata_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for StreamsGroupMetadataValue {
         const NAME: &'static str = "StreamsGroupMetadataValue";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod streams_group_member_metadata_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct StreamsGroupMemberMetadataKey {
@@ -25,6 +26,7 @@ pub mod streams_group_member_metadata_key {
             Ok(())
         }
     }
+
     impl Message for StreamsGroupMemberMetadataKey {
         const NAME: &'static str = "StreamsGroupMemberMetadataKey";
         const MIN_VERSION: i16 = 0;
@@ -46,6 +48,7 @@ pub mod streams_group_member_metadata_key {
 
 pub mod streams_group_member_metadata_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
     pub struct StreamsGroupMemberMetadataValue {
@@ -109,6 +112,7 @@ pub mod streams_group_member_metadata_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct Endpoint {
         pub host: String,
@@ -131,6 +135,7 @@ pub mod streams_group_member_metadata_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct KeyValue {
         pub key: String,
@@ -153,6 +158,7 @@ pub mod streams_group_member_metadata_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for StreamsGroupMemberMetadataValue {
         const NAME: &'static str = "StreamsGroupMemberMetadataValue";
         const MIN_VERSION: i16 = 0;

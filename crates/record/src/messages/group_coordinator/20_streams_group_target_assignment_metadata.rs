@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod streams_group_target_assignment_metadata_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct StreamsGroupTargetAssignmentMetadataKey {
@@ -23,6 +24,7 @@ pub mod streams_group_target_assignment_metadata_key {
             Ok(())
         }
     }
+
     impl Message for StreamsGroupTargetAssignmentMetadataKey {
         const NAME: &'static str = "StreamsGroupTargetAssignmentMetadataKey";
         const MIN_VERSION: i16 = 0;
@@ -44,6 +46,7 @@ pub mod streams_group_target_assignment_metadata_key {
 
 pub mod streams_group_target_assignment_metadata_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct StreamsGroupTargetAssignmentMetadataValue {
@@ -83,6 +86,7 @@ pub mod streams_group_target_assignment_metadata_value {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for StreamsGroupTargetAssignmentMetadataValue {
         const NAME: &'static str = "StreamsGroupTargetAssignmentMetadataValue";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod streams_group_target_assignment_member_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct StreamsGroupTargetAssignmentMemberKey {
@@ -25,6 +26,7 @@ pub mod streams_group_target_assignment_member_key {
             Ok(())
         }
     }
+
     impl Message for StreamsGroupTargetAssignmentMemberKey {
         const NAME: &'static str = "StreamsGroupTargetAssignmentMemberKey";
         const MIN_VERSION: i16 = 0;
@@ -46,6 +48,7 @@ pub mod streams_group_target_assignment_member_key {
 
 pub mod streams_group_target_assignment_member_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct StreamsGroupTargetAssignmentMemberValue {
@@ -74,6 +77,7 @@ pub mod streams_group_target_assignment_member_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TaskIds {
         pub subtopology_id: String,
@@ -99,6 +103,7 @@ pub mod streams_group_target_assignment_member_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for StreamsGroupTargetAssignmentMemberValue {
         const NAME: &'static str = "StreamsGroupTargetAssignmentMemberValue";
         const MIN_VERSION: i16 = 0;

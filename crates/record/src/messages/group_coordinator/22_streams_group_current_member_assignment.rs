@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod streams_group_current_member_assignment_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct StreamsGroupCurrentMemberAssignmentKey {
@@ -25,6 +26,7 @@ pub mod streams_group_current_member_assignment_key {
             Ok(())
         }
     }
+
     impl Message for StreamsGroupCurrentMemberAssignmentKey {
         const NAME: &'static str = "StreamsGroupCurrentMemberAssignmentKey";
         const MIN_VERSION: i16 = 0;
@@ -46,6 +48,7 @@ pub mod streams_group_current_member_assignment_key {
 
 pub mod streams_group_current_member_assignment_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct StreamsGroupCurrentMemberAssignmentValue {
@@ -92,6 +95,7 @@ pub mod streams_group_current_member_assignment_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq)]
     pub struct TaskIds {
         pub subtopology_id: String,
@@ -147,6 +151,7 @@ pub mod streams_group_current_member_assignment_value {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for StreamsGroupCurrentMemberAssignmentValue {
         const NAME: &'static str = "StreamsGroupCurrentMemberAssignmentValue";
         const MIN_VERSION: i16 = 0;

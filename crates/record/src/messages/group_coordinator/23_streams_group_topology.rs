@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod streams_group_topology_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct StreamsGroupTopologyKey {
@@ -23,6 +24,7 @@ pub mod streams_group_topology_key {
             Ok(())
         }
     }
+
     impl Message for StreamsGroupTopologyKey {
         const NAME: &'static str = "StreamsGroupTopologyKey";
         const MIN_VERSION: i16 = 0;
@@ -44,6 +46,7 @@ pub mod streams_group_topology_key {
 
 pub mod streams_group_topology_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct StreamsGroupTopologyValue {
@@ -69,6 +72,7 @@ pub mod streams_group_topology_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct Subtopology {
         pub subtopology_id: String,
@@ -106,6 +110,7 @@ pub mod streams_group_topology_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TopicInfo {
         pub name: String,
@@ -134,6 +139,7 @@ pub mod streams_group_topology_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct CopartitionGroup {
         pub source_topics: Vec<i16>,
@@ -168,6 +174,7 @@ pub mod streams_group_topology_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TopicConfig {
         pub key: String,
@@ -190,6 +197,7 @@ pub mod streams_group_topology_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for StreamsGroupTopologyValue {
         const NAME: &'static str = "StreamsGroupTopologyValue";
         const MIN_VERSION: i16 = 0;

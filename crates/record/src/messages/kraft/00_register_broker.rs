@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod register_broker_record {
     use super::*;
+
     /// Versions 0-4, flexible.
     #[derive(Debug, Clone, PartialEq)]
     pub struct RegisterBrokerRecord {
@@ -132,6 +133,7 @@ pub mod register_broker_record {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct BrokerEndpoint {
         pub name: String,
@@ -160,6 +162,7 @@ pub mod register_broker_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct BrokerFeature {
         pub name: String,
@@ -185,6 +188,7 @@ pub mod register_broker_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for RegisterBrokerRecord {
         const NAME: &'static str = "RegisterBrokerRecord";
         const MIN_VERSION: i16 = 0;

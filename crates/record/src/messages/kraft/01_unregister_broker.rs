@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod unregister_broker_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct UnregisterBrokerRecord {
@@ -30,6 +31,7 @@ pub mod unregister_broker_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for UnregisterBrokerRecord {
         const NAME: &'static str = "UnregisterBrokerRecord";
         const MIN_VERSION: i16 = 0;

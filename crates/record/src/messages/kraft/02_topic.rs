@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod topic_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TopicRecord {
@@ -30,6 +31,7 @@ pub mod topic_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for TopicRecord {
         const NAME: &'static str = "TopicRecord";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod partition_record {
     use super::*;
+
     /// Versions 0-2, flexible.
     #[derive(Debug, Clone, PartialEq)]
     pub struct PartitionRecord {
@@ -150,6 +151,7 @@ pub mod partition_record {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for PartitionRecord {
         const NAME: &'static str = "PartitionRecord";
         const MIN_VERSION: i16 = 0;

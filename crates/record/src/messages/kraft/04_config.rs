@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod config_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ConfigRecord {
@@ -48,6 +49,7 @@ pub mod config_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ConfigRecord {
         const NAME: &'static str = "ConfigRecord";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod partition_change_record {
     use super::*;
+
     /// Versions 0-2, flexible.
     #[derive(Debug, Clone, PartialEq)]
     pub struct PartitionChangeRecord {
@@ -173,6 +174,7 @@ pub mod partition_change_record {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for PartitionChangeRecord {
         const NAME: &'static str = "PartitionChangeRecord";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod fence_broker_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct FenceBrokerRecord {
@@ -26,6 +27,7 @@ pub mod fence_broker_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for FenceBrokerRecord {
         const NAME: &'static str = "FenceBrokerRecord";
         const MIN_VERSION: i16 = 0;

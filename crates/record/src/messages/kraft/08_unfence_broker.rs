@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod unfence_broker_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct UnfenceBrokerRecord {
@@ -26,6 +27,7 @@ pub mod unfence_broker_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for UnfenceBrokerRecord {
         const NAME: &'static str = "UnfenceBrokerRecord";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod remove_topic_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct RemoveTopicRecord {
@@ -24,6 +25,7 @@ pub mod remove_topic_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for RemoveTopicRecord {
         const NAME: &'static str = "RemoveTopicRecord";
         const MIN_VERSION: i16 = 0;

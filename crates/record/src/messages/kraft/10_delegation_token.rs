@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod delegation_token_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct DelegationTokenRecord {
@@ -45,6 +46,7 @@ pub mod delegation_token_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for DelegationTokenRecord {
         const NAME: &'static str = "DelegationTokenRecord";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod user_scram_credential_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct UserScramCredentialRecord {
@@ -42,6 +43,7 @@ pub mod user_scram_credential_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for UserScramCredentialRecord {
         const NAME: &'static str = "UserScramCredentialRecord";
         const MIN_VERSION: i16 = 0;

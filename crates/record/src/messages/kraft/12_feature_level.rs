@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod feature_level_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct FeatureLevelRecord {
@@ -30,6 +31,7 @@ pub mod feature_level_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for FeatureLevelRecord {
         const NAME: &'static str = "FeatureLevelRecord";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod client_quota_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ClientQuotaRecord {
@@ -36,6 +37,7 @@ pub mod client_quota_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq)]
     pub struct EntityData {
         pub entity_type: String,
@@ -68,6 +70,7 @@ pub mod client_quota_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ClientQuotaRecord {
         const NAME: &'static str = "ClientQuotaRecord";
         const MIN_VERSION: i16 = 0;

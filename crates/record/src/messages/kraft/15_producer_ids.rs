@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod producer_ids_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ProducerIdsRecord {
@@ -39,6 +40,7 @@ pub mod producer_ids_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ProducerIdsRecord {
         const NAME: &'static str = "ProducerIdsRecord";
         const MIN_VERSION: i16 = 0;

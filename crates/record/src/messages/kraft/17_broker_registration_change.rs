@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod broker_registration_change_record {
     use super::*;
+
     /// Versions 0-3, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct BrokerRegistrationChangeRecord {
@@ -105,6 +106,7 @@ pub mod broker_registration_change_record {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for BrokerRegistrationChangeRecord {
         const NAME: &'static str = "BrokerRegistrationChangeRecord";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod access_control_entry_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct AccessControlEntryRecord {
@@ -48,6 +49,7 @@ pub mod access_control_entry_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for AccessControlEntryRecord {
         const NAME: &'static str = "AccessControlEntryRecord";
         const MIN_VERSION: i16 = 0;

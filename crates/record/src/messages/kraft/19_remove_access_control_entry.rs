@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod remove_access_control_entry_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct RemoveAccessControlEntryRecord {
@@ -24,6 +25,7 @@ pub mod remove_access_control_entry_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for RemoveAccessControlEntryRecord {
         const NAME: &'static str = "RemoveAccessControlEntryRecord";
         const MIN_VERSION: i16 = 0;

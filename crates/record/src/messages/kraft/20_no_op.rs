@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod no_op_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct NoOpRecord {
@@ -22,6 +23,7 @@ pub mod no_op_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for NoOpRecord {
         const NAME: &'static str = "NoOpRecord";
         const MIN_VERSION: i16 = 0;

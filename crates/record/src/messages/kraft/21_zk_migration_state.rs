@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod zk_migration_state_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ZkMigrationStateRecord {
@@ -24,6 +25,7 @@ pub mod zk_migration_state_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ZkMigrationStateRecord {
         const NAME: &'static str = "ZkMigrationStateRecord";
         const MIN_VERSION: i16 = 0;

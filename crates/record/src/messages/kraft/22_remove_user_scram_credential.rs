@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod remove_user_scram_credential_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct RemoveUserScramCredentialRecord {
@@ -30,6 +31,7 @@ pub mod remove_user_scram_credential_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for RemoveUserScramCredentialRecord {
         const NAME: &'static str = "RemoveUserScramCredentialRecord";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod begin_transaction_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct BeginTransactionRecord {
@@ -35,6 +36,7 @@ pub mod begin_transaction_record {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for BeginTransactionRecord {
         const NAME: &'static str = "BeginTransactionRecord";
         const MIN_VERSION: i16 = 0;

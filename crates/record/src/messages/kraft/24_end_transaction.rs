@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod end_transaction_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct EndTransactionRecord {
@@ -22,6 +23,7 @@ pub mod end_transaction_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for EndTransactionRecord {
         const NAME: &'static str = "EndTransactionRecord";
         const MIN_VERSION: i16 = 0;

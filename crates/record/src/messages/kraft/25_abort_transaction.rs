@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod abort_transaction_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct AbortTransactionRecord {
@@ -35,6 +36,7 @@ pub mod abort_transaction_record {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for AbortTransactionRecord {
         const NAME: &'static str = "AbortTransactionRecord";
         const MIN_VERSION: i16 = 0;

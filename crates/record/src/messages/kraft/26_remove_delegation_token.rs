@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod remove_delegation_token_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct RemoveDelegationTokenRecord {
@@ -24,6 +25,7 @@ pub mod remove_delegation_token_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for RemoveDelegationTokenRecord {
         const NAME: &'static str = "RemoveDelegationTokenRecord";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod register_controller_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct RegisterControllerRecord {
@@ -39,6 +40,7 @@ pub mod register_controller_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ControllerEndpoint {
         pub name: String,
@@ -67,6 +69,7 @@ pub mod register_controller_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ControllerFeature {
         pub name: String,
@@ -92,6 +95,7 @@ pub mod register_controller_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for RegisterControllerRecord {
         const NAME: &'static str = "RegisterControllerRecord";
         const MIN_VERSION: i16 = 0;

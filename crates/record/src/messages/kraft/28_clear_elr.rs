@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod clear_elr_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ClearElrRecord {
@@ -24,6 +25,7 @@ pub mod clear_elr_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ClearElrRecord {
         const NAME: &'static str = "ClearElrRecord";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod share_snapshot_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ShareSnapshotKey {
@@ -27,6 +28,7 @@ pub mod share_snapshot_key {
             Ok(())
         }
     }
+
     impl Message for ShareSnapshotKey {
         const NAME: &'static str = "ShareSnapshotKey";
         const MIN_VERSION: i16 = 0;
@@ -48,6 +50,7 @@ pub mod share_snapshot_key {
 
 pub mod share_snapshot_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ShareSnapshotValue {
@@ -121,6 +124,7 @@ pub mod share_snapshot_value {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct StateBatch {
         pub first_offset: i64,
@@ -149,6 +153,7 @@ pub mod share_snapshot_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ShareSnapshotValue {
         const NAME: &'static str = "ShareSnapshotValue";
         const MIN_VERSION: i16 = 0;

@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod share_update_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ShareUpdateKey {
@@ -27,6 +28,7 @@ pub mod share_update_key {
             Ok(())
         }
     }
+
     impl Message for ShareUpdateKey {
         const NAME: &'static str = "ShareUpdateKey";
         const MIN_VERSION: i16 = 0;
@@ -48,6 +50,7 @@ pub mod share_update_key {
 
 pub mod share_update_value {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ShareUpdateValue {
@@ -109,6 +112,7 @@ pub mod share_update_value {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct StateBatch {
         pub first_offset: i64,
@@ -137,6 +141,7 @@ pub mod share_update_value {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for ShareUpdateValue {
         const NAME: &'static str = "ShareUpdateValue";
         const MIN_VERSION: i16 = 0;

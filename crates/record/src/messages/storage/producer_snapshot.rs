@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod producer_snapshot {
     use super::*;
+
     /// Version 1, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ProducerSnapshot {
@@ -25,6 +26,7 @@ pub mod producer_snapshot {
             Ok(())
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ProducerEntry {
         pub producer_id: i64,
@@ -63,6 +65,7 @@ pub mod producer_snapshot {
             Ok(())
         }
     }
+
     impl Message for ProducerSnapshot {
         const NAME: &'static str = "ProducerSnapshot";
         const MIN_VERSION: i16 = 1;

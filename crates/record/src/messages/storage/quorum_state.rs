@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod quorum_state_data {
     use super::*;
+
     /// Versions 0-1, flexible.
     #[derive(Debug, Clone, PartialEq)]
     pub struct QuorumStateData {
@@ -84,6 +85,7 @@ pub mod quorum_state_data {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct Voter {
         pub voter_id: i32,
@@ -100,6 +102,7 @@ pub mod quorum_state_data {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for QuorumStateData {
         const NAME: &'static str = "QuorumStateData";
         const MIN_VERSION: i16 = 0;

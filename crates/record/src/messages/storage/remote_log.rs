@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod remote_log_segment_metadata_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct RemoteLogSegmentMetadataRecord {
@@ -71,6 +72,7 @@ pub mod remote_log_segment_metadata_record {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct RemoteLogSegmentIdEntry {
         pub topic_id_partition: TopicIdPartitionEntry,
@@ -93,6 +95,7 @@ pub mod remote_log_segment_metadata_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TopicIdPartitionEntry {
         pub name: String,
@@ -118,6 +121,7 @@ pub mod remote_log_segment_metadata_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct SegmentLeaderEpochEntry {
         pub leader_epoch: i32,
@@ -140,6 +144,7 @@ pub mod remote_log_segment_metadata_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for RemoteLogSegmentMetadataRecord {
         const NAME: &'static str = "RemoteLogSegmentMetadataRecord";
         const MIN_VERSION: i16 = 0;
@@ -161,6 +166,7 @@ pub mod remote_log_segment_metadata_record {
 
 pub mod remote_log_segment_metadata_update_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct RemoteLogSegmentMetadataUpdateRecord {
@@ -195,6 +201,7 @@ pub mod remote_log_segment_metadata_update_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct RemoteLogSegmentIdEntry {
         pub topic_id_partition: TopicIdPartitionEntry,
@@ -217,6 +224,7 @@ pub mod remote_log_segment_metadata_update_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TopicIdPartitionEntry {
         pub name: String,
@@ -242,6 +250,7 @@ pub mod remote_log_segment_metadata_update_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for RemoteLogSegmentMetadataUpdateRecord {
         const NAME: &'static str = "RemoteLogSegmentMetadataUpdateRecord";
         const MIN_VERSION: i16 = 0;
@@ -263,6 +272,7 @@ pub mod remote_log_segment_metadata_update_record {
 
 pub mod remote_partition_delete_metadata_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct RemotePartitionDeleteMetadataRecord {
@@ -294,6 +304,7 @@ pub mod remote_partition_delete_metadata_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TopicIdPartitionEntry {
         pub name: String,
@@ -319,6 +330,7 @@ pub mod remote_partition_delete_metadata_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for RemotePartitionDeleteMetadataRecord {
         const NAME: &'static str = "RemotePartitionDeleteMetadataRecord";
         const MIN_VERSION: i16 = 0;
@@ -340,6 +352,7 @@ pub mod remote_partition_delete_metadata_record {
 
 pub mod remote_log_segment_metadata_snapshot_record {
     use super::*;
+
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct RemoteLogSegmentMetadataSnapshotRecord {
@@ -406,6 +419,7 @@ pub mod remote_log_segment_metadata_snapshot_record {
             tagged.finish(w, true, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct SegmentLeaderEpochEntry {
         pub leader_epoch: i32,
@@ -428,6 +442,7 @@ pub mod remote_log_segment_metadata_snapshot_record {
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for RemoteLogSegmentMetadataSnapshotRecord {
         const NAME: &'static str = "RemoteLogSegmentMetadataSnapshotRecord";
         const MIN_VERSION: i16 = 0;

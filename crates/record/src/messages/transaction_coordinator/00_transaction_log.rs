@@ -5,6 +5,7 @@ use crate::messages::wire::*;
 
 pub mod transaction_log_key {
     use super::*;
+
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct TransactionLogKey {
@@ -23,6 +24,7 @@ pub mod transaction_log_key {
             Ok(())
         }
     }
+
     impl Message for TransactionLogKey {
         const NAME: &'static str = "TransactionLogKey";
         const MIN_VERSION: i16 = 0;
@@ -44,6 +46,7 @@ pub mod transaction_log_key {
 
 pub mod transaction_log_value {
     use super::*;
+
     /// Versions 0-1, flexible from 1.
     #[derive(Debug, Clone, PartialEq)]
     pub struct TransactionLogValue {
@@ -183,6 +186,7 @@ pub mod transaction_log_value {
             tagged.finish(w, flexible, &self.unknown_tagged_fields)
         }
     }
+
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct PartitionsSchema {
         pub topic: String,
@@ -210,6 +214,7 @@ pub mod transaction_log_value {
             w.unknown_tagged_fields(flexible, &self.unknown_tagged_fields)
         }
     }
+
     impl Message for TransactionLogValue {
         const NAME: &'static str = "TransactionLogValue";
         const MIN_VERSION: i16 = 0;
