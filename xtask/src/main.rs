@@ -1,6 +1,7 @@
 //! The house's own chores: `cargo xtask` alone lists them.
 
 mod codegen;
+mod schema_compare;
 mod tidy;
 
 use std::{env, path::PathBuf, process::ExitCode};
@@ -8,6 +9,8 @@ use std::{env, path::PathBuf, process::ExitCode};
 const USAGE: &str = "\
 usage: cargo xtask CHORE
   codegen    Rust for the messages of xtask/schemas; --check: only see whether it is what is there
+  compare-schemas JARS_DIRECTORY
+             every difference between xtask/schemas and the schemas in Kafka's jars
   tidy       layers, lengths of files and functions, ARCHITECTURE.md";
 
 fn main() -> ExitCode {
@@ -15,6 +18,7 @@ fn main() -> ExitCode {
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let done = match arguments.first().map(String::as_str) {
         Some("codegen") => codegen::run(&root, &arguments[1..]),
+        Some("compare-schemas") => schema_compare::run(&root, &arguments[1..]),
         Some("tidy") => tidy::run(&root),
         _ => {
             eprintln!("{USAGE}");

@@ -5,10 +5,12 @@
 //! `millstream_types::codec` describes. The messages are generated from our own tables (`xtask/schemas`),
 //! which follow Apache Kafka 4.3.1; `cargo xtask compare-schemas` compares them with Kafka's jars.
 
+mod api_versions;
 mod frame;
 mod header;
 pub mod messages;
 
+pub use api_versions::{KAFKA_VERSION, api_versions, offered_versions};
 pub use frame::{Frame, decode_response, encode_request, encode_response};
 pub use header::{HeaderError, read_request_header, request_header_version, response_header_version};
 pub use messages::{ApiKey, RequestHeader, ResponseHeader};

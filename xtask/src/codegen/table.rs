@@ -42,10 +42,6 @@ impl Versions {
         let both = Versions { first: self.first.max(other.first), last: self.last.min(other.last) };
         (both.first <= both.last).then_some(both)
     }
-
-    pub(crate) fn contains(self, version: i16) -> bool {
-        (self.first..=self.last).contains(&version)
-    }
 }
 
 impl fmt::Display for Versions {
@@ -150,10 +146,6 @@ impl Message {
 
     pub(crate) fn find(&self, name: &str) -> Option<&Struct> {
         self.structs[1..].iter().find(|s| s.name == name)
-    }
-
-    pub(crate) fn is_flexible(&self, version: i16) -> bool {
-        self.flexible.is_some_and(|f| f.contains(version))
     }
 }
 
