@@ -15,7 +15,7 @@ const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;
 const PREFIX: &str = "millstream-";
 
-pub fn run(root: &Path) -> Result<()> {
+pub(crate) fn run(root: &Path) -> Result<()> {
     let mut complaints = Vec::new();
     let crates = crates(root)?;
     check_layers(root, &crates, &mut complaints)?;
@@ -105,7 +105,8 @@ fn check_unsafe(root: &Path, allowed: &[String], complaints: &mut Vec<String>) -
     for file in rust_files(root)? {
         let path = relative(root, &file);
         let text = fs::read_to_string(&file)?;
-        let lifts = text.contains(concat!("expect(", "unsafe_code")) || text.contains(concat!("allow(", "unsafe_code"));
+        let lifts = text.contains(concat!("expect(", "unsafe_code"))
+            || text.contains(concat!("allow(", "unsafe_code"));
         if lifts && !allowed.iter().any(|name| path.starts_with(&format!("crates/{name}/"))) {
             complaints.push(format!("{path} lifts the ban on unsafe, but its crate is not in [unsafe]"));
         }
@@ -120,7 +121,8 @@ struct Exceptions {
 }
 
 fn check_lengths(root: &Path, complaints: &mut Vec<String>) -> Result<()> {
-    let mut exceptions: Exceptions = toml::from_str(&fs::read_to_string(root.join("xtask/exceptions.toml"))?)?;
+    let mut exceptions: Exceptions =
+        toml::from_str(&fs::read_to_string(root.join("xtask/exceptions.toml"))?)?;
     for file in rust_files(root)? {
         let text = fs::read_to_string(&file)?;
         if text.starts_with("// @generated") {
@@ -130,7 +132,13 @@ fn check_lengths(root: &Path, complaints: &mut Vec<String>) -> Result<()> {
         let lines = text.lines().count();
         judge(&path, lines, FILE_LINES_MAX, &mut exceptions.files, complaints);
         for (name, lines) in functions(&text) {
-            judge(&format!("{path}::{name}"), lines, FUNCTION_LINES_MAX, &mut exceptions.functions, complaints);
+            judge(
+                &format!("{path}::{name}"),
+                lines,
+                FUNCTION_LINES_MAX,
+                &mut exceptions.functions,
+                complaints,
+            );
         }
     }
     for stale in exceptions.files.keys().chain(exceptions.functions.keys()) {
