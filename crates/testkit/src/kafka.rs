@@ -19,13 +19,8 @@ use crate::{
 };
 
 /// Small, and compiled by the quick compiler only: tests start often and run briefly.
-const JAVA_OPTIONS: [&str; 5] = [
-    "-Xms256m",
-    "-Xmx512m",
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
-    "-Djava.awt.headless=true",
-];
+const JAVA_OPTIONS: [&str; 5] =
+    ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"];
 
 /// What the broker logs last on its way up.
 const STARTED: &str = "Kafka Server started";
@@ -43,25 +38,15 @@ pub(crate) fn spawn(place: &mut Place) -> Result<Process> {
     }
     let options = &place.options.java_options;
     let mut program = place.wrapped("java");
-    program = if options.is_empty() {
-        program.args(JAVA_OPTIONS)
-    } else {
-        program.args(options.clone())
-    };
+    program = if options.is_empty() { program.args(JAVA_OPTIONS) } else { program.args(options.clone()) };
     // Each start's output begins anew, so that an earlier "started" is not taken for this one's.
     keep_earlier_output(&place.output_file())?;
-    program
-        .args(class_path("INFO")?)
-        .args(["kafka.Kafka", &properties])
-        .start(&place.output_file())
+    program.args(class_path("INFO")?).args(["kafka.Kafka", &properties]).start(&place.output_file())
 }
 
 pub(crate) fn ready(place: &Place, process: &Process) -> Result<Option<Ready>> {
     let port = place.port.context("no port was chosen")?;
-    let ready = || Ready {
-        bootstrap: format!("127.0.0.1:{port}"),
-        line: serde_json::Value::Null,
-    };
+    let ready = || Ready { bootstrap: format!("127.0.0.1:{port}"), line: serde_json::Value::Null };
     Ok(process.output().contains(STARTED).then(ready))
 }
 
@@ -79,14 +64,8 @@ pub(crate) fn class_path(log_level: &str) -> Result<[String; 3]> {
 fn format(place: &Place, properties: &str) -> Result<()> {
     let id = "bWlsbHN0cmVhbS10ZXN0cw";
     let arguments = ["kafka.tools.StorageTool", "format", "-t", id, "-c", properties];
-    let program = Program::new("java")
-        .args(JAVA_OPTIONS)
-        .args(class_path("ERROR")?)
-        .args(arguments);
-    program
-        .run()?
-        .ok()
-        .with_context(|| format!("formatting {}", place.log_dir().display()))?;
+    let program = Program::new("java").args(JAVA_OPTIONS).args(class_path("ERROR")?).args(arguments);
+    program.run()?.ok().with_context(|| format!("formatting {}", place.log_dir().display()))?;
     Ok(())
 }
 
@@ -97,10 +76,7 @@ fn server_properties(place: &Place, port: u16) -> Result<String> {
         ("node.id", "1".to_owned()),
         ("controller.quorum.voters", format!("1@127.0.0.1:{controller}")),
         ("controller.listener.names", "CONTROLLER".to_owned()),
-        (
-            "listeners",
-            format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}"),
-        ),
+        ("listeners", format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}")),
         ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
         ("log.dirs", place.log_dir().display().to_string()),
         ("offsets.topic.replication.factor", "1".to_owned()),
@@ -119,10 +95,7 @@ fn server_properties(place: &Place, port: u16) -> Result<String> {
         properties.retain(|(known, _)| known != key);
         properties.push((key.clone(), value.clone()));
     }
-    Ok(properties
-        .iter()
-        .map(|(key, value)| format!("{key}={value}\n"))
-        .collect())
+    Ok(properties.iter().map(|(key, value)| format!("{key}={value}\n")).collect())
 }
 
 fn keep_earlier_output(path: &Path) -> Result<()> {

@@ -13,9 +13,11 @@ mod process;
 mod target;
 mod tools;
 mod wait;
+mod wire;
 
 pub use paths::{cache_dir, kafka_libs, millstream_binary, repository};
 pub use process::{Finished, Program};
 pub use target::{Kind, Running, Target, TargetOptions};
 pub use tools::{java_class, java_source, kafka_tool};
 pub use wait::{skip, wait_until};
+pub use wire::Connection;

@@ -26,9 +26,7 @@ pub(crate) fn spawn(place: &Place) -> Result<Process> {
     for (key, value) in &place.options.settings {
         program = program.arg("--set").arg(format!("{key}={value}"));
     }
-    program
-        .args(place.options.arguments.clone())
-        .start(&place.output_file())
+    program.args(place.options.arguments.clone()).start(&place.output_file())
 }
 
 /// The ready file appears whole: Millstream writes it beside and renames it.
@@ -38,11 +36,7 @@ pub(crate) fn ready(place: &Place) -> Result<Option<Ready>> {
     };
     let line: serde_json::Value =
         serde_json::from_str(&text).with_context(|| format!("ready file: {text:?}"))?;
-    let bootstrap = line["bootstrap"]
-        .as_str()
-        .with_context(|| format!("ready file without bootstrap: {text}"))?;
-    Ok(Some(Ready {
-        bootstrap: bootstrap.to_owned(),
-        line: line.clone(),
-    }))
+    let bootstrap =
+        line["bootstrap"].as_str().with_context(|| format!("ready file without bootstrap: {text}"))?;
+    Ok(Some(Ready { bootstrap: bootstrap.to_owned(), line: line.clone() }))
 }

@@ -31,10 +31,8 @@ pub fn kafka_libs() -> Result<PathBuf> {
     let directory = cache_dir()?.join(KAFKA);
     if !directory.join(".complete").exists() {
         let script = repository().join("conformance/install.sh");
-        let status = Command::new(&script)
-            .arg("kafka")
-            .status()
-            .with_context(|| script.display().to_string())?;
+        let status =
+            Command::new(&script).arg("kafka").status().with_context(|| script.display().to_string())?;
         ensure!(status.success(), "{} kafka: {status}", script.display());
     }
     Ok(directory.join("libs"))
@@ -48,11 +46,7 @@ pub fn millstream_binary() -> Result<PathBuf> {
     let target = target_dir()?;
     let built = ["release", "debug"].map(|profile| target.join(profile).join("millstream"));
     let age = |path: &PathBuf| fs::metadata(path).and_then(|m| m.modified()).ok();
-    match built
-        .iter()
-        .filter(|path| path.exists())
-        .max_by_key(|path| age(path))
-    {
+    match built.iter().filter(|path| path.exists()).max_by_key(|path| age(path)) {
         Some(path) => Ok(path.clone()),
         None => bail!(
             "no millstream binary in {}: build it with `cargo build -p millstream`, or set MILLSTREAM_BIN",

@@ -83,10 +83,7 @@ impl Program {
     pub fn run(self) -> Result<Finished> {
         let name = self.arguments.join(" ");
         let mut command = self.command();
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = Owned(spawn(command).with_context(|| name.clone())?);
         let mut stdin = child.0.stdin.take().context("no stdin")?;
         let (stdout, stderr) = (child.0.stdout.take(), child.0.stderr.take());
@@ -105,33 +102,18 @@ impl Program {
         let (stdout, stderr) = (joined(out), joined(err));
         drop(feeding.join());
         let status = ended.with_context(|| format!("stdout:\n{stdout}\nstderr:\n{stderr}"))?;
-        Ok(Finished {
-            name,
-            status,
-            stdout,
-            stderr,
-        })
+        Ok(Finished { name, status, stdout, stderr })
     }
 
     /// Starts it with all its output in `log`, and leaves it running.
     pub(crate) fn start(self, log: &Path) -> Result<Process> {
         let name = self.arguments.join(" ");
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .with_context(|| log.display().to_string())?;
+        let file =
+            File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
         let mut command = self.command();
-        command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file);
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = spawn(command).with_context(|| name.clone())?;
-        Ok(Process {
-            child: Owned(child),
-            name,
-            log: log.to_owned(),
-        })
+        Ok(Process { child: Owned(child), name, log: log.to_owned() })
     }
 
     fn command(&self) -> Command {
@@ -165,16 +147,8 @@ pub struct Finished {
 impl Finished {
     /// Its standard output, if it ended well.
     pub fn ok(self) -> Result<String> {
-        let Self {
-            name,
-            status,
-            stdout,
-            stderr,
-        } = self;
-        ensure!(
-            status.success(),
-            "{name}: {status}\nstdout:\n{stdout}\nstderr:\n{stderr}"
-        );
+        let Self { name, status, stdout, stderr } = self;
+        ensure!(status.success(), "{name}: {status}\nstdout:\n{stdout}\nstderr:\n{stderr}");
         Ok(stdout)
     }
 }
@@ -200,10 +174,7 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = i32::try_from(self.pid())
-            .ok()
-            .and_then(Pid::from_raw)
-            .context("pid out of range")?;
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("pid out of range")?;
         Ok(kill_process(pid, signal)?)
     }
 
@@ -247,10 +218,7 @@ fn has_setpriv() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     *FOUND.get_or_init(|| {
         let mut trial = Command::new("setpriv");
-        trial
-            .args(["--pdeathsig", "KILL", "--", "true"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        trial.args(["--pdeathsig", "KILL", "--", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
         trial.status().is_ok_and(|status| status.success())
     })
 }
@@ -270,9 +238,6 @@ fn spawn(command: Command) -> Result<Child> {
         orders
     });
     let (answer, child) = channel();
-    spawner
-        .send((command, answer))
-        .ok()
-        .context("the spawning thread is gone")?;
+    spawner.send((command, answer)).ok().context("the spawning thread is gone")?;
     Ok(child.recv()??)
 }

@@ -102,18 +102,9 @@ impl Target {
             }
         };
         fs::create_dir_all(&root).with_context(|| root.display().to_string())?;
-        let place = Place {
-            root: root.canonicalize()?,
-            options,
-            port: None,
-        };
-        let mut running = Running {
-            kind,
-            place,
-            ready: Ready::default(),
-            process: None,
-            _temporary: temporary,
-        };
+        let place = Place { root: root.canonicalize()?, options, port: None };
+        let mut running =
+            Running { kind, place, ready: Ready::default(), process: None, _temporary: temporary };
         for tries_left in (0..PORT_TRIES).rev() {
             running.start_again()?;
             match running.wait_ready() {
@@ -257,12 +248,7 @@ impl Running {
         });
         self.ready =
             ready.with_context(|| format!("the broker said:\n{}", last_lines(&process.output(), 30)))?;
-        let port = self
-            .ready
-            .bootstrap
-            .rsplit(':')
-            .next()
-            .and_then(|port| port.parse().ok());
+        let port = self.ready.bootstrap.rsplit(':').next().and_then(|port| port.parse().ok());
         self.place.port = Some(port.with_context(|| format!("no port in {:?}", self.ready.bootstrap))?);
         Ok(())
     }

@@ -11,66 +11,33 @@ use crate::{kafka::class_path, process::Program};
 
 /// The script's name, and the class that it starts.
 const TOOLS: [(&str, &str); 22] = [
-    (
-        "kafka-broker-api-versions",
-        "org.apache.kafka.tools.BrokerApiVersionsCommand",
-    ),
+    ("kafka-broker-api-versions", "org.apache.kafka.tools.BrokerApiVersionsCommand"),
     ("kafka-cluster", "org.apache.kafka.tools.ClusterTool"),
     ("kafka-configs", "kafka.admin.ConfigCommand"),
-    (
-        "kafka-console-consumer",
-        "org.apache.kafka.tools.consumer.ConsoleConsumer",
-    ),
+    ("kafka-console-consumer", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
     ("kafka-console-producer", "org.apache.kafka.tools.ConsoleProducer"),
-    (
-        "kafka-consumer-groups",
-        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
-    ),
-    (
-        "kafka-consumer-perf-test",
-        "org.apache.kafka.tools.ConsumerPerformance",
-    ),
-    (
-        "kafka-delete-records",
-        "org.apache.kafka.tools.DeleteRecordsCommand",
-    ),
+    ("kafka-consumer-groups", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
+    ("kafka-consumer-perf-test", "org.apache.kafka.tools.ConsumerPerformance"),
+    ("kafka-delete-records", "org.apache.kafka.tools.DeleteRecordsCommand"),
     ("kafka-dump-log", "org.apache.kafka.tools.DumpLogSegments"),
     ("kafka-features", "org.apache.kafka.tools.FeatureCommand"),
     ("kafka-get-offsets", "org.apache.kafka.tools.GetOffsetShell"),
     ("kafka-groups", "org.apache.kafka.tools.GroupsCommand"),
-    (
-        "kafka-leader-election",
-        "org.apache.kafka.tools.LeaderElectionCommand",
-    ),
+    ("kafka-leader-election", "org.apache.kafka.tools.LeaderElectionCommand"),
     ("kafka-log-dirs", "org.apache.kafka.tools.LogDirsCommand"),
-    (
-        "kafka-metadata-quorum",
-        "org.apache.kafka.tools.MetadataQuorumCommand",
-    ),
+    ("kafka-metadata-quorum", "org.apache.kafka.tools.MetadataQuorumCommand"),
     ("kafka-metadata-shell", "org.apache.kafka.shell.MetadataShell"),
-    (
-        "kafka-producer-perf-test",
-        "org.apache.kafka.tools.ProducerPerformance",
-    ),
+    ("kafka-producer-perf-test", "org.apache.kafka.tools.ProducerPerformance"),
     ("kafka-storage", "kafka.tools.StorageTool"),
     ("kafka-topics", "org.apache.kafka.tools.TopicCommand"),
     ("kafka-transactions", "org.apache.kafka.tools.TransactionsCommand"),
-    (
-        "kafka-verifiable-consumer",
-        "org.apache.kafka.tools.VerifiableConsumer",
-    ),
-    (
-        "kafka-verifiable-producer",
-        "org.apache.kafka.tools.VerifiableProducer",
-    ),
+    ("kafka-verifiable-consumer", "org.apache.kafka.tools.VerifiableConsumer"),
+    ("kafka-verifiable-producer", "org.apache.kafka.tools.VerifiableProducer"),
 ];
 
 /// One of Kafka's tools by its script's name, `kafka-topics` for instance.
 pub fn kafka_tool(name: &str) -> Result<Program> {
-    let class = TOOLS
-        .iter()
-        .find(|(script, _)| *script == name)
-        .map(|(_, class)| class);
+    let class = TOOLS.iter().find(|(script, _)| *script == name).map(|(_, class)| class);
     java_class(class.with_context(|| format!("no tool is named {name}"))?)
 }
 

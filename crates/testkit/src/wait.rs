@@ -29,10 +29,7 @@ pub fn wait_until<T>(what: &str, limit: Duration, mut check: impl FnMut() -> Res
 /// Says aloud that a test cannot run because `missing`. Under `CI=true` that is a failure.
 pub fn skip(test: &str, missing: &str) {
     let line = format!("SKIPPED {test}: {missing}\n");
-    assert!(
-        env::var("CI").as_deref() != Ok("true"),
-        "{line}with CI=true a skip is a failure"
-    );
+    assert!(env::var("CI").as_deref() != Ok("true"), "{line}with CI=true a skip is a failure");
     // Past the capture of the test harness, so that a skip is seen also when all is green.
     let written = std::io::stderr().lock().write_all(line.as_bytes());
     drop(written);

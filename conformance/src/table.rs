@@ -1,0 +1,66 @@
+//! The table of `docs/reference/clients.md`: which client was seen to do what.
+
+use crate::{
+    cases::{CASES, Outcome, Status},
+    clients::Client,
+};
+
+const HEAD: &str = "\
+# Clients
+
+Each of these clients goes through the same cases against Millstream and against Apache Kafka 4.3.1
+(`make conformance`; the first five also in `make test`). The programs are in `conformance/clients`.
+This page is written by `cargo run -p millstream-conformance -- table`.
+
+";
+
+/// What one client said; nothing when it was not installed.
+pub struct Column {
+    pub client: Client,
+    pub outcomes: Vec<Outcome>,
+}
+
+pub fn render(columns: &[Column]) -> String {
+    let mut page = HEAD.to_owned();
+    let mut reasons: Vec<String> = Vec::new();
+    let titles: Vec<&str> = columns.iter().map(|c| c.client.title).collect();
+    line(&mut page, "the client …", &titles);
+    line(&mut page, "--", &vec!["--"; columns.len()]);
+    for case in &CASES {
+        let cells: Vec<String> = columns.iter().map(|column| cell(column, case.name, &mut reasons)).collect();
+        line(&mut page, case.shows, &cells);
+    }
+    for (index, reason) in reasons.iter().enumerate() {
+        page.push_str(&format!("\n{}. n/a, because: {reason}", index + 1));
+    }
+    if !reasons.is_empty() {
+        page.push('\n');
+    }
+    page
+}
+
+fn line<S: AsRef<str>>(page: &mut String, first: &str, cells: &[S]) {
+    page.push_str("| ");
+    page.push_str(first);
+    for cell in cells {
+        page.push_str(" | ");
+        page.push_str(cell.as_ref());
+    }
+    page.push_str(" |\n");
+}
+
+fn cell(column: &Column, case: &str, reasons: &mut Vec<String>) -> String {
+    let Some(outcome) = column.outcomes.iter().find(|o| o.name == case) else { return "not run".to_owned() };
+    match outcome.status {
+        Status::Ok => "yes".to_owned(),
+        Status::Fail => "**fails**".to_owned(),
+        Status::NotApplicable => {
+            let known = reasons.iter().position(|reason| *reason == outcome.detail);
+            let index = known.unwrap_or_else(|| {
+                reasons.push(outcome.detail.clone());
+                reasons.len() - 1
+            });
+            format!("n/a ({})", index + 1)
+        }
+    }
+}

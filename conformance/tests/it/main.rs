@@ -1,0 +1,3 @@
+//! Black-box tests of the broker, on Millstream or (`MILLSTREAM_TARGET=kafka`) on a real Apache Kafka.
+
+mod clients;
