@@ -4,7 +4,7 @@
 //! Strings stand as the client sent them; an empty member id is one that has not been given yet.
 
 use bytes::Bytes;
-use millstream_types::{GenerationId, LeaderEpoch, Offset, PartitionId, TopicName, TopicPartition};
+use millstream_types::{GenerationId, LeaderEpoch, Offset, PartitionId, TopicName, Uuid};
 
 use super::{GroupState, GroupType};
 
@@ -94,7 +94,7 @@ pub struct ListGroups {
     pub types: Vec<GroupType>,
 }
 
-/// Only partitions that exist: UNKNOWN_TOPIC_OR_PARTITION is the broker's to say.
+/// Only partitions that exist: UNKNOWN_TOPIC_OR_PARTITION and UNKNOWN_TOPIC_ID are the broker's to say.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OffsetCommit {
     pub group_id: String,
@@ -110,6 +110,8 @@ pub struct OffsetCommit {
 #[derive(Debug, Clone, PartialEq)]
 pub struct OffsetCommitPartition {
     pub topic: TopicName,
+    /// Goes into the record, whichever version the request has.
+    pub topic_id: Uuid,
     pub partition: PartitionId,
     pub offset: Offset,
     pub leader_epoch: Option<LeaderEpoch>,
@@ -126,7 +128,15 @@ pub struct OffsetFetch {
     /// Wait for open transactions rather than answer from before them (KIP-447).
     pub require_stable: bool,
     /// `None`: all that the group has committed. The answer keeps this order.
-    pub topics: Option<Vec<(String, Vec<PartitionId>)>>,
+    pub topics: Option<Vec<OffsetFetchTopic>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct OffsetFetchTopic {
+    pub topic: String,
+    /// From version 10 on: an offset that was committed for an earlier topic of this name does not count.
+    pub topic_id: Option<Uuid>,
+    pub partitions: Vec<PartitionId>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

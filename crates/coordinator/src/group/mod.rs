@@ -8,7 +8,7 @@ mod response;
 pub use config::GroupConfig;
 pub use event::{
     GroupEvent, Heartbeat, JoinGroup, LeaveGroup, LeavingMember, ListGroups, OffsetCommit,
-    OffsetCommitPartition, OffsetDelete, OffsetFetch, SyncGroup,
+    OffsetCommitPartition, OffsetDelete, OffsetFetch, OffsetFetchTopic, SyncGroup,
 };
 pub use partition::partition_for;
 pub use response::{

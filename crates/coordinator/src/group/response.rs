@@ -18,7 +18,7 @@ pub enum GroupResponse {
     OffsetCommit(OffsetCommitResponse),
     OffsetFetch(OffsetFetchResponse),
     OffsetDelete(OffsetDeleteResponse),
-    PartitionsDeleted,
+    TopicsDeleted,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -184,6 +184,7 @@ impl fmt::Display for GroupType {
 #[derive(Debug, Clone, PartialEq)]
 pub struct OffsetCommitResponse {
     /// In the request's order. What concerns the whole request stands at every partition, as in Kafka.
+    /// GROUP_ID_NOT_FOUND is for version 9 and later; earlier ones say ILLEGAL_GENERATION.
     pub partitions: Vec<(TopicName, PartitionId, ErrorCode)>,
 }
 
