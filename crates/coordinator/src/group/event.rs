@@ -24,9 +24,9 @@ pub enum GroupEvent {
     OffsetCommit(OffsetCommit),
     OffsetFetch(OffsetFetch),
     OffsetDelete(OffsetDelete),
-    /// These partitions no longer exist; their offsets are forgotten in every group. Goes to every shard.
-    PartitionsDeleted {
-        partitions: Vec<TopicPartition>,
+    /// These topics no longer exist; their offsets are forgotten in every group. Goes to every shard.
+    TopicsDeleted {
+        topics: Vec<(TopicName, Uuid)>,
     },
 }
 
@@ -57,7 +57,8 @@ pub struct SyncGroup {
     pub generation_id: GenerationId,
     pub member_id: String,
     pub group_instance_id: Option<String>,
-    /// Both absent below version 5.
+    /// Both absent below version 5. From then on both must be there: otherwise the API answers
+    /// INCONSISTENT_GROUP_PROTOCOL by itself.
     pub protocol_type: Option<String>,
     pub protocol_name: Option<String>,
     /// Member id and assignment; the leader's are taken, anyone else sends none.
