@@ -1,3 +1,5 @@
 //! Black-box tests of the broker, on Millstream or (`MILLSTREAM_TARGET=kafka`) on a real Apache Kafka.
 
 mod clients;
+mod shared;
+mod tools;
