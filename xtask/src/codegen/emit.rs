@@ -316,7 +316,7 @@ fn read_nullable(field: &Field, flexible: &str) -> String {
         Type::String => format!("r.nullable_string({flexible})?"),
         Type::Bytes => format!("r.nullable_bytes({flexible})?"),
         Type::Array(element) => format!("r.nullable_array({flexible}, {})?", read_element(element, flexible)),
-        Type::Struct(name) => format!("r.nullable(|r| {name}::read(r, version))?"),
+        Type::Struct(name) => format!("r.{}(|r| {name}::read(r, version))?", nullable_name(field)),
         other => panic!("{}: {other:?} cannot be null", field.name),
     };
     conditional(nullable, field.versions, &can_be_null, &format!("Some({})", read(&field.kind, flexible)))
@@ -354,7 +354,9 @@ fn write_nullable(field: &Field, flexible: &str, w: &str, value: &str) -> String
                 write_element(element, flexible)
             )
         }
-        Type::Struct(_) => format!("{w}.nullable({value}.as_ref(), |w, e| e.write(w, version))?"),
+        Type::Struct(_) => {
+            format!("{w}.{}({value}.as_ref(), |w, e| e.write(w, version))?", nullable_name(field))
+        }
         other => panic!("{}: {other:?} cannot be null", field.name),
     };
     let Some(condition) = condition(nullable, field.versions) else { return can_be_null };
@@ -391,6 +393,11 @@ fn write_element(kind: &Type, flexible: &str) -> String {
         Type::Array(_) => panic!("no message has an array of arrays"),
         fixed => format!("|w, e| {{ w.{}(*e); Ok(()) }}", fixed_name(fixed)),
     }
+}
+
+/// What reads and writes a struct that may be null.
+fn nullable_name(field: &Field) -> &'static str {
+    if field.tag.is_some() { "nullable_tagged" } else { "nullable" }
 }
 
 /// The Rust type, which is also the name of the functions that read and write it.

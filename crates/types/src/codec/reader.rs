@@ -184,6 +184,14 @@ impl Reader {
         if self.i8()? < 0 { Ok(None) } else { read(self).map(Some) }
     }
 
+    /// In a tagged field the byte in front is an unsigned number instead: 0 for null.
+    pub fn nullable_tagged<T>(
+        &mut self,
+        read: impl FnOnce(&mut Reader) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, DecodeError> {
+        if self.uvarint()? == 0 { Ok(None) } else { read(self).map(Some) }
+    }
+
     /// A tagged section. `known` reads the fields that it knows from a reader over exactly the field's
     /// bytes and says so; the others are returned.
     pub fn tagged_fields(

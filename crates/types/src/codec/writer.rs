@@ -196,6 +196,19 @@ impl Writer {
         }
     }
 
+    /// In a tagged field null is 0 instead of -1.
+    pub fn nullable_tagged<T>(
+        &mut self,
+        value: Option<&T>,
+        write: impl FnOnce(&mut Writer, &T) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        if value.is_some() {
+            return self.nullable(value, write);
+        }
+        self.uvarint(0);
+        Ok(())
+    }
+
     /// A tagged section without known fields; nothing where the version has none.
     pub fn unknown_tagged_fields(
         &mut self,

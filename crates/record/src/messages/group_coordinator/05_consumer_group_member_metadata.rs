@@ -101,7 +101,7 @@ pub mod consumer_group_member_metadata_value {
                 match tag {
                     0 => {
                         message.classic_member_metadata =
-                            r.nullable(|r| ClassicMemberMetadata::read(r, version))?
+                            r.nullable_tagged(|r| ClassicMemberMetadata::read(r, version))?
                     }
                     _ => return Ok(false),
                 }
@@ -123,7 +123,7 @@ pub mod consumer_group_member_metadata_value {
             let mut tagged = TaggedFields::default();
             if self.classic_member_metadata != Some(ClassicMemberMetadata::default()) {
                 tagged.put(0, |w| {
-                    w.nullable(self.classic_member_metadata.as_ref(), |w, e| e.write(w, version))
+                    w.nullable_tagged(self.classic_member_metadata.as_ref(), |w, e| e.write(w, version))
                 })?;
             }
             tagged.finish(w, true, &self.unknown_tagged_fields)
