@@ -61,4 +61,32 @@ mod tests {
             assert_eq!(decode_versioned::<OffsetCommitValue>(bytes), Ok(value.clone()));
         }
     }
+
+    fn survives<M: Message + Default>() {
+        for version in M::MIN_VERSION..=M::LATEST_VERSION {
+            let mut w = Writer::new();
+            M::default().write(&mut w, version).unwrap();
+            let whole = w.into_bytes();
+            for length in 0..whole.len() {
+                let cut = M::read(&mut Reader::new(whole.slice(..length)), version);
+                assert!(cut.is_err(), "{} v{version} is complete after {length} bytes", M::NAME);
+            }
+            for unit in
+                [&[0xff][..], &[0x7f, 0xff, 0xff, 0xff], &[0x80, 0x80, 0x80, 0x80, 0x0f], &[2], &[1, 0]]
+            {
+                let lie = [&whole[..whole.len() / 2], &unit.repeat(1_000 / unit.len())].concat();
+                let answer = M::read(&mut Reader::new(lie), version);
+                drop(answer);
+            }
+        }
+    }
+
+    macro_rules! survive {
+        ($($name:ident),* $(,)?) => { $(survives::<crate::messages::$name>();)* };
+    }
+
+    #[test]
+    fn a_stored_message_that_was_cut_or_made_up_is_an_error_and_not_a_panic() {
+        crate::every_message!(survive);
+    }
 }
