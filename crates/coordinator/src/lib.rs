@@ -8,5 +8,6 @@
 
 pub mod group;
 mod shard;
+mod timers;
 
 pub use shard::{CoordinatorRecord, Decision, RecordOrigin, ReplayError, RequestToken, Shard};

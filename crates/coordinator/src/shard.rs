@@ -37,9 +37,10 @@ pub struct RecordOrigin {
     pub producer: Option<(ProducerId, ProducerEpoch)>,
 }
 
-/// A record that cannot be what Kafka or Millstream wrote.
+/// A record that is malformed, or of a kind that this shard does not keep: it has changed nothing, and the
+/// log goes on holding it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the record at offset {offset} is malformed: {reason}")]
+#[error("the record at offset {offset} cannot be used: {reason}")]
 pub struct ReplayError {
     pub offset: Offset,
     pub reason: String,
@@ -110,7 +111,8 @@ pub trait Shard {
     fn on_timer(&mut self, now: TimestampMs) -> Decision<Self::Response>;
 
     /// The records of `failed`, this shard's latest decision, could not be appended (`error` is the
-    /// log's): takes back what it presumed, and answers the requests concerned.
+    /// log's): takes back what it presumed, and answers the requests concerned. If it was split and some
+    /// of it has been appended and replayed, `failed` is the rest, with all its responses.
     fn append_failed(
         &mut self,
         failed: Decision<Self::Response>,

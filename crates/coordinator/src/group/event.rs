@@ -30,6 +30,23 @@ pub enum GroupEvent {
     },
 }
 
+impl GroupEvent {
+    /// The group concerned; `None` when it is all groups of the shard.
+    pub fn group_id(&self) -> Option<&str> {
+        match self {
+            Self::JoinGroup(request) => Some(&request.group_id),
+            Self::SyncGroup(request) => Some(&request.group_id),
+            Self::Heartbeat(request) => Some(&request.group_id),
+            Self::LeaveGroup(request) => Some(&request.group_id),
+            Self::DescribeGroup { group_id } | Self::DeleteGroup { group_id } => Some(group_id),
+            Self::OffsetCommit(request) => Some(&request.group_id),
+            Self::OffsetFetch(request) => Some(&request.group_id),
+            Self::OffsetDelete(request) => Some(&request.group_id),
+            Self::ListGroups(_) | Self::TopicsDeleted { .. } => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct JoinGroup {
     pub group_id: String,

@@ -1,9 +1,14 @@
 //! Groups and their committed offsets: what one partition of `__consumer_offsets` holds.
 
+mod classic;
 mod config;
 mod event;
+mod offsets;
+mod outcome;
 mod partition;
+mod records;
 mod response;
+mod shard;
 
 pub use config::GroupConfig;
 pub use event::{
@@ -16,3 +21,4 @@ pub use response::{
     JoinGroupResponse, JoinedMember, LeaveGroupResponse, LeftMember, ListedGroup, OffsetCommitResponse,
     OffsetDeleteResponse, OffsetFetchResponse, SyncGroupResponse,
 };
+pub use shard::{GroupShard, RandomBits};

@@ -21,6 +21,58 @@ pub enum GroupResponse {
     TopicsDeleted,
 }
 
+impl GroupResponse {
+    /// The same answer had its records not been appended, for the log's `error`. What was only read stands.
+    pub(crate) fn failed(self, error: ErrorCode) -> Self {
+        let whole = group_error(error);
+        match self {
+            Self::JoinGroup(_) => JoinGroupResponse::failed(whole, ""),
+            Self::SyncGroup(_) => SyncGroupResponse::failed(whole),
+            Self::Heartbeat(_) => Self::Heartbeat(whole),
+            Self::LeaveGroup(_) => Self::LeaveGroup(LeaveGroupResponse { error: whole, members: Vec::new() }),
+            Self::DeleteGroup(_) => Self::DeleteGroup(whole),
+            Self::OffsetCommit(mut response) => {
+                for (_, _, outcome) in &mut response.partitions {
+                    if *outcome == ErrorCode::None {
+                        *outcome = commit_error(error);
+                    }
+                }
+                Self::OffsetCommit(response)
+            }
+            Self::OffsetDelete(_) => {
+                Self::OffsetDelete(OffsetDeleteResponse { error: whole, topics: Vec::new() })
+            }
+            read @ (Self::DescribeGroup(_)
+            | Self::ListGroups(_)
+            | Self::OffsetFetch(_)
+            | Self::TopicsDeleted) => read,
+        }
+    }
+}
+
+/// What a member is told for the log's error.
+pub(crate) fn group_error(error: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::UnknownTopicOrPartition | ErrorCode::NotEnoughReplicas | ErrorCode::RequestTimedOut => {
+            ErrorCode::CoordinatorNotAvailable
+        }
+        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
+        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge | ErrorCode::InvalidFetchSize => {
+            ErrorCode::UnknownServerError
+        }
+        other => other,
+    }
+}
+
+fn commit_error(error: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge | ErrorCode::InvalidFetchSize => {
+            ErrorCode::InvalidCommitOffsetSize
+        }
+        other => group_error(other),
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct JoinGroupResponse {
     pub error: ErrorCode,
