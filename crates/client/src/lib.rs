@@ -1,1 +1,28 @@
-//! (to come)
+//! A client of Apache Kafka's protocol: connections, metadata, administration, a producer and an assigned
+//! consumer.
+//!
+//! Works with any Kafka cluster and knows nothing of how Millstream's broker does things. Configuration
+//! has Kafka's names and defaults. Every failure is an [`Error`], which says whether trying again can help.
+
+mod admin;
+mod client;
+pub mod config;
+mod connection;
+mod consumer;
+mod coordinator;
+mod error;
+mod metadata;
+mod producer;
+
+pub use admin::{
+    ActiveProducer, Admin, ClusterDescription, CommittedOffset, ConfigChange, ConfigEntry, ConfigResource,
+    ConfigSource, ConfigSynonym, CreatedTopic, GroupDescription, GroupListing, GroupMember, ListedOffset,
+    LogDir, LogDirReplica, NewTopic, OffsetSpec,
+};
+pub use client::Client;
+pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, ProducerConfig};
+pub use connection::Connection;
+pub use consumer::{Consumer, ConsumerRecord, Progress};
+pub use error::{Error, Result};
+pub use metadata::{Broker, Metadata, Partition, Topic};
+pub use producer::{Delivery, Producer, ProducerRecord, RecordMetadata};

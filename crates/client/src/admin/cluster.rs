@@ -1,0 +1,134 @@
+//! The cluster itself: its brokers, their log directories, the producers of a partition.
+
+use std::collections::BTreeMap;
+
+use millstream_protocol::messages::{
+    DescribeClusterRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+    describe_producers_request::TopicRequest,
+};
+use millstream_types::{BrokerId, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, TopicPartition};
+
+use super::{Admin, answered, check};
+use crate::{Broker, Connection, Result};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterDescription {
+    pub cluster_id: String,
+    pub controller: Option<BrokerId>,
+    pub brokers: Vec<Broker>,
+}
+
+/// One of a broker's `log.dirs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogDir {
+    pub path: String,
+    /// `KAFKA_STORAGE_ERROR` for a directory that is offline.
+    pub error: Option<crate::Error>,
+    pub total_bytes: Option<u64>,
+    pub usable_bytes: Option<u64>,
+    pub replicas: BTreeMap<TopicPartition, LogDirReplica>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogDirReplica {
+    pub size_bytes: u64,
+    /// How far the replica is behind the high watermark.
+    pub offset_lag: i64,
+}
+
+/// A producer that a partition's leader remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveProducer {
+    pub id: ProducerId,
+    pub epoch: ProducerEpoch,
+    pub last_sequence: Option<Sequence>,
+    pub last_timestamp: Option<TimestampMs>,
+    /// Where its open transaction begins in this partition.
+    pub transaction_start_offset: Option<Offset>,
+}
+
+impl Admin {
+    pub async fn describe_cluster(&self) -> Result<ClusterDescription> {
+        // Brokers, where 2 would be controllers.
+        let request = DescribeClusterRequest { endpoint_type: 1, ..DescribeClusterRequest::default() };
+        let ask = || async {
+            let answer = self.client.any_broker().await?.call(&request).await?;
+            check(answer.error_code, "description of the cluster", answer.error_message.clone())?;
+            Ok(answer)
+        };
+        let answer = self.client.retry("description of the cluster", ask).await?;
+        let brokers = answer.brokers.into_iter().filter_map(|broker| {
+            let id = BrokerId::from_wire(broker.broker_id)?;
+            let port = u16::try_from(broker.port).ok()?;
+            Some(Broker { id, host: broker.host, port, rack: broker.rack })
+        });
+        Ok(ClusterDescription {
+            cluster_id: answer.cluster_id,
+            controller: BrokerId::from_wire(answer.controller_id),
+            brokers: brokers.collect(),
+        })
+    }
+
+    /// The log directories of every broker, with every replica in them.
+    pub async fn describe_log_dirs(&self) -> Result<BTreeMap<BrokerId, Vec<LogDir>>> {
+        self.client.retry("metadata", || self.client.refresh([])).await?;
+        let request = DescribeLogDirsRequest { topics: None, ..DescribeLogDirsRequest::default() };
+        let mut brokers = BTreeMap::new();
+        for broker in self.client.metadata().brokers.keys() {
+            let what = format!("log directories of broker {broker}");
+            let ask = || async {
+                let answer = self.client.broker(*broker).await?.call(&request).await?;
+                check(answer.error_code, what.clone(), None).map(|()| answer)
+            };
+            let answer = self.client.retry(&what, ask).await?;
+            let dirs = answer.results.into_iter().map(|dir| LogDir {
+                error: check(dir.error_code, dir.log_dir.clone(), None).err(),
+                path: dir.log_dir,
+                total_bytes: u64::try_from(dir.total_bytes).ok(),
+                usable_bytes: u64::try_from(dir.usable_bytes).ok(),
+                replicas: dir
+                    .topics
+                    .iter()
+                    .flat_map(|topic| topic.partitions.iter().map(|partition| (&topic.name, partition)))
+                    .filter_map(|(topic, partition)| {
+                        let size_bytes = u64::try_from(partition.partition_size).unwrap_or(0);
+                        let replica = LogDirReplica { size_bytes, offset_lag: partition.offset_lag };
+                        answered(topic, partition.partition_index).map(|which| (which, replica))
+                    })
+                    .collect(),
+            });
+            brokers.insert(*broker, dirs.collect());
+        }
+        Ok(brokers)
+    }
+
+    pub async fn describe_producers(&self, partition: &TopicPartition) -> Result<Vec<ActiveProducer>> {
+        let ask = |connection: Connection, asked: Vec<TopicPartition>| async move {
+            let topics = asked.iter().map(|partition| TopicRequest {
+                name: partition.topic.to_string(),
+                partition_indexes: vec![partition.partition.0],
+                ..Default::default()
+            });
+            let request = DescribeProducersRequest { topics: topics.collect(), ..Default::default() };
+            let mut results = Vec::new();
+            for topic in connection.call(&request).await?.topics {
+                for partition in topic.partitions {
+                    let Some(which) = answered(&topic.name, partition.partition_index) else { continue };
+                    let producers = partition.active_producers.iter().map(|producer| ActiveProducer {
+                        id: ProducerId(producer.producer_id),
+                        epoch: ProducerEpoch(i16::try_from(producer.producer_epoch).unwrap_or(-1)),
+                        last_sequence: Sequence::from_wire(producer.last_sequence),
+                        last_timestamp: TimestampMs::from_wire(producer.last_timestamp),
+                        transaction_start_offset: Offset::from_wire(producer.current_txn_start_offset),
+                    });
+                    let result =
+                        check(partition.error_code, which.to_string(), partition.error_message.clone());
+                    results.push((which, result.map(|()| producers.collect())));
+                }
+            }
+            Ok(results)
+        };
+        let mut results = self.client.per_leader("producers", [partition.clone()], ask).await?;
+        results.remove(partition).unwrap_or_else(|| Ok(Vec::new()))
+    }
+}

@@ -1,0 +1,57 @@
+//! Looking after a cluster: topics, configuration, offsets, groups, brokers. One file a subject.
+//!
+//! A call that names several things returns a result for each, in the order given or by key; the outer
+//! error means that the question could not be put at all.
+
+mod cluster;
+mod configs;
+mod groups;
+mod offsets;
+mod topics;
+
+use std::collections::BTreeMap;
+
+use millstream_types::{ErrorCode, PartitionId, TopicName, TopicPartition};
+
+pub use cluster::{ActiveProducer, ClusterDescription, LogDir, LogDirReplica};
+pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym};
+pub use groups::{CommittedOffset, GroupDescription, GroupListing, GroupMember};
+pub use offsets::{ListedOffset, OffsetSpec};
+pub use topics::{CreatedTopic, NewTopic};
+
+use crate::{Client, Error, Result};
+
+/// See the module. Clones and their [`Client`] share connections.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    client: Client,
+}
+
+impl Admin {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+}
+
+/// A code as a result.
+fn check(code: i16, what: impl Into<String>, message: Option<String>) -> Result<()> {
+    match ErrorCode::from_code(code) {
+        ErrorCode::None => Ok(()),
+        code => Err(Error::kafka(code, what, message)),
+    }
+}
+
+fn by_topic<T>(
+    partitions: impl IntoIterator<Item = (TopicPartition, T)>,
+) -> BTreeMap<TopicName, Vec<(PartitionId, T)>> {
+    let mut topics: BTreeMap<TopicName, Vec<(PartitionId, T)>> = BTreeMap::new();
+    for (partition, value) in partitions {
+        topics.entry(partition.topic).or_default().push((partition.partition, value));
+    }
+    topics
+}
+
+/// A partition that a broker named; None if no topic can have the name.
+fn answered(topic: &str, partition: i32) -> Option<TopicPartition> {
+    Some(TopicPartition::new(TopicName::parse(topic).ok()?, PartitionId(partition)))
+}

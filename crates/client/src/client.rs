@@ -1,0 +1,391 @@
+//! The client's view of the cluster: connections by broker, metadata that is refreshed when it proves
+//! stale, and calls that find the right broker and are tried again until their deadline.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use millstream_protocol::messages::{
+    MetadataRequest, MetadataResponse, metadata_request::MetadataRequestTopic,
+};
+use millstream_types::{BrokerId, ErrorCode, TopicName, TopicPartition};
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+
+use crate::{
+    Broker, ClientConfig, Connection, Error, Metadata, Result, Topic, admin::Admin, coordinator::Coordinators,
+};
+
+/// What a connection is used for. A broker answers in order, so a fetch that waits for records would hold
+/// everything behind it up: such requests have a connection of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    Calls,
+    Produce,
+    Fetch,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Peer {
+    Broker(BrokerId),
+    /// An address from `bootstrap.servers`, whose broker id is not known.
+    Bootstrap(String),
+}
+
+/// A connection, or the attempt at one that several callers wait for.
+type Slot = Arc<OnceCell<Connection>>;
+
+/// A Kafka cluster as seen by one program. Clones share connections and metadata.
+#[derive(Clone, Debug)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: ClientConfig,
+    metadata: Mutex<Cached>,
+    connections: Mutex<HashMap<(Peer, Lane), Slot>>,
+    coordinators: Mutex<Coordinators>,
+}
+
+#[derive(Debug, Default)]
+struct Cached {
+    metadata: Arc<Metadata>,
+    fetched: Option<Instant>,
+    stale: bool,
+}
+
+impl Client {
+    /// Nothing is connected yet; the first call does that.
+    pub fn new(config: ClientConfig) -> Result<Self> {
+        if config.bootstrap_servers.is_empty() {
+            return Err(Error::config("bootstrap.servers", "no address given"));
+        }
+        if let Some(bad) = config.bootstrap_servers.iter().find(|address| !is_address(address)) {
+            return Err(Error::config("bootstrap.servers", format!("{bad:?} is not of the form host:port")));
+        }
+        let shared = Shared {
+            config,
+            metadata: Mutex::default(),
+            connections: Mutex::default(),
+            coordinators: Mutex::default(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub fn config(&self) -> &ClientConfig {
+        &self.shared.config
+    }
+
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.clone())
+    }
+
+    /// What is known of the cluster at this moment.
+    pub fn metadata(&self) -> Arc<Metadata> {
+        Arc::clone(&self.shared.metadata.lock().metadata)
+    }
+
+    /// A topic that exists and whose leaders are known, or were when last asked; waits for one that is
+    /// being created.
+    pub async fn topic(&self, name: &TopicName) -> Result<Topic> {
+        self.retry(&format!("metadata of topic {name}"), || self.known_topic(name)).await
+    }
+
+    async fn known_topic(&self, name: &TopicName) -> Result<Topic> {
+        if self.is_stale() || self.metadata().topic(name).is_none() {
+            let troubles = self.refresh([name.clone()]).await?;
+            if let Some((_, error)) = troubles.into_iter().find(|(topic, _)| topic == name) {
+                return Err(error);
+            }
+        }
+        let unknown = || Error::kafka(ErrorCode::UnknownTopicOrPartition, format!("topic {name}"), None);
+        self.metadata().topic(name).cloned().ok_or_else(unknown)
+    }
+
+    /// Asks for the topics that are known and for `more`, and takes the answer in.
+    pub(crate) async fn refresh(
+        &self,
+        more: impl IntoIterator<Item = TopicName>,
+    ) -> Result<Vec<(TopicName, Error)>> {
+        let mut names: BTreeSet<TopicName> = self.metadata().topics.keys().cloned().collect();
+        names.extend(more);
+        let create = self.shared.config.allow_auto_create_topics;
+        let answer = self.fetch_metadata(Some(names.iter().cloned().collect()), create).await?;
+        Ok(self.update_metadata(answer))
+    }
+
+    fn update_metadata(&self, answer: MetadataResponse) -> Vec<(TopicName, Error)> {
+        let mut cached = self.shared.metadata.lock();
+        let mut metadata = Metadata::clone(&cached.metadata);
+        let troubles = metadata.update(answer);
+        *cached = Cached { metadata: Arc::new(metadata), fetched: Some(Instant::now()), stale: false };
+        troubles
+    }
+
+    /// One question to any broker; None asks for all topics. Nothing is remembered but the answer's brokers.
+    pub(crate) async fn fetch_metadata(
+        &self,
+        names: Option<Vec<TopicName>>,
+        create: bool,
+    ) -> Result<MetadataResponse> {
+        let topic =
+            |name: &TopicName| MetadataRequestTopic { name: Some(name.to_string()), ..Default::default() };
+        let request = MetadataRequest {
+            topics: names.map(|names| names.iter().map(topic).collect()),
+            allow_auto_topic_creation: create,
+            ..MetadataRequest::default()
+        };
+        self.any_broker().await?.call(&request).await
+    }
+
+    /// Makes the next look at the metadata ask the cluster.
+    pub(crate) fn mark_stale(&self) {
+        self.shared.metadata.lock().stale = true;
+    }
+
+    pub(crate) fn is_stale(&self) -> bool {
+        let cached = self.shared.metadata.lock();
+        cached.stale
+            || cached.fetched.is_none_or(|fetched| fetched.elapsed() > self.config().metadata_max_age)
+    }
+
+    /// A connection to whichever broker answers: one that is open, a known broker, a bootstrap server.
+    pub async fn any_broker(&self) -> Result<Connection> {
+        let open = self.shared.connections.lock().iter().find_map(|((_, lane), cell)| {
+            cell.get().filter(|connection| *lane == Lane::Calls && connection.is_open()).cloned()
+        });
+        if let Some(connection) = open {
+            return Ok(connection);
+        }
+        let known: Vec<BrokerId> = self.metadata().brokers.keys().copied().collect();
+        let bootstrap = self.config().bootstrap_servers.iter().cloned().map(Peer::Bootstrap);
+        let peers = known.into_iter().map(Peer::Broker).chain(bootstrap);
+        let mut failure = Error::config("bootstrap.servers", "no address given");
+        for peer in peers {
+            match self.connection(peer, Lane::Calls).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// A connection to this broker, which the metadata must know.
+    pub async fn broker(&self, id: BrokerId) -> Result<Connection> {
+        self.lane(id, Lane::Calls).await
+    }
+
+    pub(crate) async fn lane(&self, id: BrokerId, lane: Lane) -> Result<Connection> {
+        self.connection(Peer::Broker(id), lane).await
+    }
+
+    /// The cluster's controller, or any broker, which passes the request on.
+    pub(crate) async fn controller(&self) -> Result<Connection> {
+        if self.is_stale() {
+            self.refresh([]).await?;
+        }
+        match self.metadata().controller {
+            Some(id) => self.broker(id).await,
+            None => self.any_broker().await,
+        }
+    }
+
+    async fn connection(&self, peer: Peer, lane: Lane) -> Result<Connection> {
+        let address = match &peer {
+            Peer::Bootstrap(address) => address.clone(),
+            Peer::Broker(id) => {
+                let unknown = || {
+                    Error::kafka(
+                        ErrorCode::BrokerNotAvailable,
+                        format!("broker {id}"),
+                        Some("not in the metadata".to_owned()),
+                    )
+                };
+                self.metadata().brokers.get(id).map(Broker::address).ok_or_else(unknown)?
+            }
+        };
+        let cell = {
+            let mut connections = self.shared.connections.lock();
+            let cell = connections.entry((peer, lane)).or_default();
+            // Lost, or the broker has moved: whoever comes first connects anew.
+            if cell.get().is_some_and(|known| !known.is_open() || known.address() != address) {
+                *cell = Arc::default();
+            }
+            Arc::clone(cell)
+        };
+        cell.get_or_try_init(|| Connection::connect(&address, self.config())).await.cloned()
+    }
+
+    pub(crate) fn coordinators(&self) -> &Mutex<Coordinators> {
+        &self.shared.coordinators
+    }
+
+    /// Tries until it succeeds, fails for good, or `default.api.timeout.ms` is over.
+    pub(crate) async fn retry<T, F>(&self, what: &str, mut attempt: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut retries = Retries::new(self.config());
+        loop {
+            let error = match tokio::time::timeout(retries.left(), attempt()).await {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(error)) if !error.is_retriable() => return Err(error),
+                Ok(Err(error)) => error,
+                Err(_) => return Err(retries.timeout(what)),
+            };
+            if error.is_stale_metadata() {
+                self.mark_stale();
+            }
+            retries.pause(what, error).await?;
+        }
+    }
+
+    /// Asks each partition's leader, again where that may help, until every partition has a result.
+    pub(crate) async fn per_leader<T, F>(
+        &self,
+        what: &str,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+        mut ask: impl FnMut(Connection, Vec<TopicPartition>) -> F,
+    ) -> Result<BTreeMap<TopicPartition, Result<T>>>
+    where
+        F: Future<Output = Result<Vec<(TopicPartition, Result<T>)>>>,
+    {
+        let mut retries = Retries::new(self.config());
+        let mut left: BTreeSet<TopicPartition> = partitions.into_iter().collect();
+        let mut results = BTreeMap::new();
+        loop {
+            let mut failure = None;
+            let by_leader = self.by_leader(&left).await?;
+            for (leader, asked) in by_leader {
+                let answer = match leader {
+                    Some(id) => self.ask_one(id, asked.clone(), &mut ask).await,
+                    None => Err(Error::kafka(ErrorCode::LeaderNotAvailable, asked[0].to_string(), None)),
+                };
+                let each = answer.unwrap_or_else(|error| {
+                    asked.into_iter().map(|partition| (partition, Err(error.clone()))).collect()
+                });
+                for (partition, result) in each {
+                    if !left.contains(&partition) {
+                        continue;
+                    }
+                    match result {
+                        Err(error) if error.is_retriable() => failure = Some(error),
+                        settled => {
+                            left.remove(&partition);
+                            results.insert(partition, settled);
+                        }
+                    }
+                }
+            }
+            let Some(error) = failure else {
+                let silent = |p: TopicPartition| {
+                    (p.clone(), Err(Error::malformed(what, format!("no answer for {p}"))))
+                };
+                results.extend(left.into_iter().map(silent));
+                return Ok(results);
+            };
+            self.mark_stale();
+            if let Err(late) = retries.pause(what, error).await {
+                results.extend(left.into_iter().map(|partition| (partition, Err(late.clone()))));
+                return Ok(results);
+            }
+        }
+    }
+
+    async fn ask_one<T, F>(
+        &self,
+        leader: BrokerId,
+        asked: Vec<TopicPartition>,
+        ask: &mut impl FnMut(Connection, Vec<TopicPartition>) -> F,
+    ) -> Result<Vec<(TopicPartition, Result<T>)>>
+    where
+        F: Future<Output = Result<Vec<(TopicPartition, Result<T>)>>>,
+    {
+        let connection = self.broker(leader).await?;
+        ask(connection, asked).await
+    }
+
+    /// The partitions by their leaders; those without one under None.
+    async fn by_leader(
+        &self,
+        partitions: &BTreeSet<TopicPartition>,
+    ) -> Result<BTreeMap<Option<BrokerId>, Vec<TopicPartition>>> {
+        let metadata = self.metadata();
+        if self.is_stale() || partitions.iter().any(|partition| metadata.leader(partition).is_none()) {
+            let topics: BTreeSet<TopicName> =
+                partitions.iter().map(|partition| partition.topic.clone()).collect();
+            self.retry("metadata", || self.refresh(topics.clone())).await?;
+        }
+        let metadata = self.metadata();
+        let mut by_leader: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for partition in partitions {
+            by_leader.entry(metadata.leader(partition)).or_default().push(partition.clone());
+        }
+        Ok(by_leader)
+    }
+}
+
+/// `host:port`; the host of an IPv6 address stands in brackets.
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+/// Pauses between attempts, doubling, until a deadline.
+pub(crate) struct Retries {
+    started: Instant,
+    limit: Duration,
+    backoff: Duration,
+    backoff_max: Duration,
+    last: Option<Error>,
+}
+
+impl Retries {
+    pub(crate) fn new(config: &ClientConfig) -> Self {
+        Self {
+            started: Instant::now(),
+            limit: config.default_api_timeout,
+            backoff: config.retry_backoff,
+            backoff_max: config.retry_backoff_max,
+            last: None,
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.started.elapsed())
+    }
+
+    fn timeout(&mut self, what: &str) -> Error {
+        Error::Timeout { what: what.to_owned(), limit: self.limit, last: self.last.take().map(Box::new) }
+    }
+
+    /// Waits before the next attempt; an error when there is no time for one.
+    pub(crate) async fn pause(&mut self, what: &str, error: Error) -> Result<()> {
+        tracing::debug!(what, %error, "trying again");
+        self.last = Some(error);
+        if self.backoff >= self.left() {
+            return Err(self.timeout(what));
+        }
+        tokio::time::sleep(self.backoff).await;
+        self.backoff = (self.backoff * 2).min(self.backoff_max);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_without_a_port_are_refused_by_name() {
+        for bad in ["localhost", ":9092", "localhost:port", "localhost:99999"] {
+            assert!(matches!(Client::new(ClientConfig::new(bad)), Err(Error::Config { .. })), "{bad}");
+        }
+        assert!(Client::new(ClientConfig::new("[::1]:9092,localhost:9092")).is_ok());
+        assert!(Client::new(ClientConfig::default()).is_err());
+    }
+}

@@ -1,0 +1,242 @@
+//! One fetch request and the records in its answer.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use bytes::Bytes;
+use millstream_protocol::messages::{
+    FetchRequest, FetchResponse,
+    fetch_request::{FetchPartition, FetchTopic},
+    fetch_response::PartitionData,
+};
+use millstream_record::{
+    BatchHeader, RecordBatch,
+    batch::batches,
+    control::{ControlType, EndTransactionMarker},
+};
+use millstream_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionId, TopicName, TopicPartition};
+
+use super::ConsumerRecord;
+use crate::{
+    Client, Error, Metadata, Result,
+    client::Lane,
+    config::{ConsumerConfig, IsolationLevel, as_millis_i32},
+};
+
+/// From here on topics go by id (KIP-516).
+const VERSION_WITH_IDS: i16 = 13;
+/// No fetch session (KIP-227): each request names all its partitions.
+const SESSIONLESS_EPOCH: i32 = -1;
+
+/// What became of one partition of a fetch.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) partition: TopicPartition,
+    /// Where the fetch began, to tell whether it is still wanted.
+    pub(super) fetch_offset: Offset,
+    pub(super) outcome: Result<Outcome>,
+}
+
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) records: Vec<ConsumerRecord>,
+    /// Behind the last batch.
+    pub(super) next: Offset,
+    pub(super) end: Offset,
+    pub(super) log_start: Option<Offset>,
+}
+
+/// Fetches from one leader; every partition wanted has an outcome.
+pub(super) async fn fetch(
+    client: &Client,
+    config: &ConsumerConfig,
+    leader: BrokerId,
+    wanted: Vec<(TopicPartition, Offset)>,
+) -> Vec<Fetched> {
+    let answer = exchange(client, config, leader, &wanted).await;
+    let mut answered = match answer {
+        Ok(answered) => answered,
+        Err(error) => wanted.iter().map(|(partition, _)| (partition.clone(), Err(error.clone()))).collect(),
+    };
+    let fetched = |(partition, fetch_offset): (TopicPartition, Offset)| {
+        // A partition that is not mentioned has nothing new; asking again is all there is to do.
+        let missing = || Err(Error::kafka(ErrorCode::RequestTimedOut, partition.to_string(), None));
+        let outcome = answered.remove(&partition).unwrap_or_else(missing);
+        let outcome = outcome.and_then(|data| open(config, &partition, fetch_offset, data));
+        Fetched { partition, fetch_offset, outcome }
+    };
+    wanted.into_iter().map(fetched).collect()
+}
+
+async fn exchange(
+    client: &Client,
+    config: &ConsumerConfig,
+    leader: BrokerId,
+    wanted: &[(TopicPartition, Offset)],
+) -> Result<BTreeMap<TopicPartition, Result<PartitionData>>> {
+    let connection = client.lane(leader, Lane::Fetch).await?;
+    let metadata = client.metadata();
+    let all_have_ids =
+        wanted.iter().all(|(p, _)| metadata.topic(&p.topic).is_some_and(|topic| topic.id.is_some()));
+    let version = connection.version_of::<FetchRequest>()?;
+    let version = if all_have_ids { version } else { version.min(VERSION_WITH_IDS - 1) };
+    let answer = connection.send(version, &request(config, &metadata, version, wanted)).await?;
+    match ErrorCode::from_code(answer.error_code) {
+        ErrorCode::None => Ok(by_partition(&metadata, version, answer)),
+        code => Err(Error::kafka(code, format!("fetch from broker {leader}"), None)),
+    }
+}
+
+fn request(
+    config: &ConsumerConfig,
+    metadata: &Metadata,
+    version: i16,
+    wanted: &[(TopicPartition, Offset)],
+) -> FetchRequest {
+    let mut topics: BTreeMap<&TopicName, Vec<FetchPartition>> = BTreeMap::new();
+    for (partition, offset) in wanted {
+        let epoch = metadata.partition(partition).and_then(|known| known.leader_epoch);
+        topics.entry(&partition.topic).or_default().push(FetchPartition {
+            partition: partition.partition.0,
+            current_leader_epoch: LeaderEpoch::to_wire(epoch),
+            fetch_offset: offset.0,
+            partition_max_bytes: config.max_partition_fetch_bytes,
+            ..Default::default()
+        });
+    }
+    let topics = topics.into_iter().map(|(name, partitions)| {
+        let mut topic = FetchTopic { partitions, ..Default::default() };
+        if version >= VERSION_WITH_IDS {
+            topic.topic_id = metadata.topic(name).and_then(|topic| topic.id).unwrap_or_default();
+        } else {
+            topic.topic = name.to_string();
+        }
+        topic
+    });
+    FetchRequest {
+        max_wait_ms: as_millis_i32(config.fetch_max_wait),
+        min_bytes: config.fetch_min_bytes,
+        max_bytes: config.fetch_max_bytes,
+        isolation_level: config.isolation_level.to_wire(),
+        session_epoch: SESSIONLESS_EPOCH,
+        topics: topics.collect(),
+        ..FetchRequest::default()
+    }
+}
+
+fn by_partition(
+    metadata: &Metadata,
+    version: i16,
+    answer: FetchResponse,
+) -> BTreeMap<TopicPartition, Result<PartitionData>> {
+    let mut partitions = BTreeMap::new();
+    for topic in answer.responses {
+        let name = match version {
+            VERSION_WITH_IDS.. => metadata.topic_name(topic.topic_id).cloned(),
+            _ => TopicName::parse(&topic.topic).ok(),
+        };
+        let Some(name) = name else { continue };
+        for data in topic.partitions {
+            let which = TopicPartition::new(name.clone(), PartitionId(data.partition_index));
+            let result = match ErrorCode::from_code(data.error_code) {
+                ErrorCode::None => Ok(data),
+                code => Err(Error::kafka(code, which.to_string(), None)),
+            };
+            partitions.insert(which, result);
+        }
+    }
+    partitions
+}
+
+/// The records that may be shown, from `fetch_offset` on.
+fn open(
+    config: &ConsumerConfig,
+    partition: &TopicPartition,
+    fetch_offset: Offset,
+    data: PartitionData,
+) -> Result<Outcome> {
+    let committed_only = config.isolation_level == IsolationLevel::ReadCommitted;
+    let end = if committed_only { data.last_stable_offset } else { data.high_watermark };
+    let mut outcome = Outcome {
+        records: Vec::new(),
+        next: fetch_offset,
+        end: Offset(end),
+        log_start: Offset::from_wire(data.log_start_offset),
+    };
+    let bytes = data.records.unwrap_or_default();
+    let mut aborted = Aborted::new(
+        data.aborted_transactions.unwrap_or_default().into_iter().map(|a| (a.producer_id, a.first_offset)),
+    );
+    for view in batches(&bytes) {
+        let damaged =
+            |error| Error::malformed(format!("a batch of {partition} after offset {}", fetch_offset), error);
+        let view = view.map_err(damaged)?;
+        let header = view.header;
+        if header.next_offset() <= fetch_offset {
+            continue;
+        }
+        let batch = RecordBatch::decode(&bytes.slice_ref(view.bytes), config.max_decompressed_bytes)
+            .map_err(damaged)?;
+        outcome.next = header.next_offset();
+        if header.attributes.is_control() {
+            aborted.marker(&batch);
+        } else if !(committed_only && aborted.covers(&header)) {
+            let wanted = shown(partition, batch).filter(|record| record.offset >= fetch_offset);
+            outcome.records.extend(wanted);
+        }
+    }
+    Ok(outcome)
+}
+
+fn shown(partition: &TopicPartition, batch: RecordBatch) -> impl Iterator<Item = ConsumerRecord> {
+    let RecordBatch { header, records } = batch;
+    records.into_iter().map(move |record| ConsumerRecord {
+        partition: partition.clone(),
+        offset: header.base_offset().plus(i64::from(record.offset_delta)),
+        leader_epoch: header.leader_epoch(),
+        timestamp: record.timestamp,
+        timestamp_type: header.attributes.timestamp_type(),
+        key: record.key,
+        value: record.value,
+        headers: record.headers,
+    })
+}
+
+/// Which producers' records are of an aborted transaction at the offset reached so far. The broker lists
+/// transactions by where they began; each ends with its marker.
+struct Aborted {
+    starts: HashMap<i64, VecDeque<i64>>,
+    open: HashSet<i64>,
+}
+
+impl Aborted {
+    fn new(transactions: impl Iterator<Item = (i64, i64)>) -> Self {
+        let mut starts: HashMap<i64, VecDeque<i64>> = HashMap::new();
+        for (producer, first_offset) in transactions {
+            starts.entry(producer).or_default().push_back(first_offset);
+        }
+        starts.values_mut().for_each(|offsets| offsets.make_contiguous().sort_unstable());
+        Self { starts, open: HashSet::new() }
+    }
+
+    fn covers(&mut self, header: &BatchHeader) -> bool {
+        if !header.attributes.is_transactional() {
+            return false;
+        }
+        if let Some(starts) = self.starts.get_mut(&header.producer_id)
+            && starts.pop_front_if(|start| *start <= header.last_offset().0).is_some()
+        {
+            self.open.insert(header.producer_id);
+        }
+        self.open.contains(&header.producer_id)
+    }
+
+    fn marker(&mut self, batch: &RecordBatch) {
+        let marker = batch.records.first().and_then(|record| {
+            let key: &Bytes = record.key.as_ref()?;
+            EndTransactionMarker::from_record(key, record.value.as_deref().unwrap_or_default()).ok()?
+        });
+        if marker.is_some_and(|marker| marker.kind == ControlType::Abort) {
+            self.open.remove(&batch.header.producer_id);
+        }
+    }
+}

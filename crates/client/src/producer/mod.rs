@@ -1,0 +1,161 @@
+//! Writing records: batches by partition, idempotent unless told otherwise, retried until
+//! `delivery.timeout.ms`.
+
+mod accumulator;
+mod partitioner;
+mod queue;
+mod request;
+mod sender;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use millstream_record::{BatchBuilder, Header};
+use millstream_types::{ErrorCode, Offset, PartitionId, TimestampMs, TopicName, TopicPartition, Uuid};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use self::{
+    accumulator::NewRecord,
+    partitioner::Partitioner,
+    sender::{Append, Command, Waiter},
+};
+use crate::{Client, Error, Result, config::ProducerConfig};
+
+/// Records that may wait for the sending task; more wait in `send`.
+const COMMANDS_MAX: usize = 1024;
+
+/// A record to be written.
+#[derive(Clone, Debug)]
+pub struct ProducerRecord {
+    pub topic: TopicName,
+    /// None: by the key's hash, or wherever a record without a key is best.
+    pub partition: Option<PartitionId>,
+    /// None: now.
+    pub timestamp: Option<TimestampMs>,
+    pub key: Option<Bytes>,
+    pub value: Option<Bytes>,
+    pub headers: Vec<Header>,
+}
+
+impl ProducerRecord {
+    pub fn new(topic: TopicName, key: Option<Bytes>, value: Option<Bytes>) -> Self {
+        Self { topic, partition: None, timestamp: None, key, value, headers: Vec::new() }
+    }
+}
+
+/// Where a record was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordMetadata {
+    pub partition: TopicPartition,
+    /// None with `acks=0`, or if a retry found the record already there.
+    pub offset: Option<Offset>,
+    /// The record's, or the broker's for a topic with `LogAppendTime`.
+    pub timestamp: TimestampMs,
+}
+
+/// A record's fate, some time after `send`. Dropping it does not take the record back.
+#[derive(Debug)]
+pub struct Delivery(oneshot::Receiver<Result<RecordMetadata>>);
+
+impl Future for Delivery {
+    type Output = Result<RecordMetadata>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let fate = Pin::new(&mut self.0).poll(context);
+        fate.map(|fate| fate.unwrap_or(Err(CLOSED)))
+    }
+}
+
+const CLOSED: Error = Error::Closed("the producer");
+
+/// Writes records; safe to use from many tasks. Records of one partition keep the order in which their
+/// `send`s returned.
+#[derive(Debug)]
+pub struct Producer {
+    client: Client,
+    config: ProducerConfig,
+    commands: mpsc::Sender<Command>,
+    partitioner: Mutex<Partitioner>,
+    memory: Arc<Semaphore>,
+}
+
+impl Producer {
+    pub fn new(client: Client, config: ProducerConfig) -> Result<Self> {
+        config.check()?;
+        let (commands, received) = mpsc::channel(COMMANDS_MAX);
+        tokio::spawn(sender::run(client.clone(), config.clone(), received));
+        let memory = Arc::new(Semaphore::new(config.buffer_memory.min(Semaphore::MAX_PERMITS)));
+        // Any number will do; producers that start together should not all start with one partition.
+        let start = Uuid::random().0 as u32;
+        Ok(Self { client, config, commands, partitioner: Mutex::new(Partitioner::new(start)), memory })
+    }
+
+    /// Hands a record over. Returns as soon as there is room for it in `buffer.memory`; the [`Delivery`]
+    /// tells when and where it was written.
+    pub async fn send(&self, record: ProducerRecord) -> Result<Delivery> {
+        let ProducerRecord { topic, partition, timestamp, key, value, headers } = record;
+        let bytes = BatchBuilder::record_size_max(key.as_deref(), value.as_deref(), &headers);
+        let limit = self.config.max_request_size.min(self.config.buffer_memory);
+        let too_large = Error::RecordTooLarge { bytes, limit };
+        let permits = u32::try_from(bytes).ok().filter(|_| bytes <= limit).ok_or(too_large)?;
+        let partition = self.choose(&topic, partition, key.as_deref(), bytes).await?;
+        let memory = Arc::clone(&self.memory).acquire_many_owned(permits).await.map_err(|_| CLOSED)?;
+        let (fate, delivery) = oneshot::channel();
+        let append = Append {
+            partition: TopicPartition::new(topic, partition),
+            record: NewRecord { timestamp: timestamp.unwrap_or_else(now), key, value, headers },
+            waiter: Waiter { fate, _memory: memory },
+        };
+        self.commands.send(Command::Append(append)).await.map_err(|_| CLOSED)?;
+        Ok(Delivery(delivery))
+    }
+
+    async fn choose(
+        &self,
+        topic: &TopicName,
+        wanted: Option<PartitionId>,
+        key: Option<&[u8]>,
+        bytes: usize,
+    ) -> Result<PartitionId> {
+        let metadata = self.client.metadata();
+        let count = match metadata.topic(topic) {
+            Some(known) => known.partitions.len(),
+            None => self.client.topic(topic).await?.partitions.len(),
+        };
+        let count = u32::try_from(count).unwrap_or(0);
+        match wanted {
+            Some(partition) if u32::try_from(partition.0).is_ok_and(|index| index < count) => Ok(partition),
+            None if count > 0 => {
+                let mut partitioner = self.partitioner.lock();
+                Ok(partitioner.partition(topic, key, count, bytes, self.config.batch_size))
+            }
+            _ => {
+                let what = wanted.map_or(topic.to_string(), |partition| format!("{topic}-{partition}"));
+                let message = format!("the topic has {count} partitions");
+                Err(Error::kafka(ErrorCode::UnknownTopicOrPartition, what, Some(message)))
+            }
+        }
+    }
+
+    /// Sends everything that was handed over so far without lingering, and waits until all of it has met
+    /// its fate.
+    pub async fn flush(&self) -> Result<()> {
+        let (done, flushed) = oneshot::channel();
+        self.commands.send(Command::Flush(done)).await.map_err(|_| CLOSED)?;
+        flushed.await.map_err(|_| CLOSED)
+    }
+}
+
+fn now() -> TimestampMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,142 @@
+//! One produce request and its answer, batch by batch.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use millstream_protocol::messages::{
+    ProduceRequest, ProduceResponse,
+    produce_request::{PartitionProduceData, TopicProduceData},
+    produce_response::PartitionProduceResponse,
+};
+use millstream_types::{ErrorCode, Offset, PartitionId, TimestampMs, TopicName, TopicPartition};
+
+use super::{
+    accumulator::{Answer, Dispatch},
+    queue::BatchId,
+};
+use crate::{
+    Client, Error, Metadata, Result,
+    client::Lane,
+    config::{Acks, as_millis_i32},
+};
+
+/// From here on topics go by id (KIP-516), so that records never end up in a later topic of the same name.
+const VERSION_WITH_IDS: i16 = 13;
+
+/// Sends what was dispatched and says what became of each batch.
+pub(super) async fn produce(
+    client: Client,
+    acks: Acks,
+    timeout: Duration,
+    dispatch: Dispatch,
+) -> Vec<(TopicPartition, BatchId, Answer)> {
+    let answers = exchange(&client, acks, timeout, &dispatch).await;
+    let mut answers = answers.unwrap_or_else(|error| {
+        let failed = |(partition, _, _): &(TopicPartition, BatchId, Bytes)| {
+            (partition.clone(), Answer::Failed(error.clone()))
+        };
+        dispatch.batches.iter().map(failed).collect()
+    });
+    let answer = |(partition, id, _)| {
+        let missing =
+            || Answer::Failed(Error::malformed("the answer to Produce", format!("{partition} is not in it")));
+        let answer = answers.remove(&partition).unwrap_or_else(missing);
+        (partition, id, answer)
+    };
+    dispatch.batches.into_iter().map(answer).collect()
+}
+
+type Answers = BTreeMap<TopicPartition, Answer>;
+
+async fn exchange(client: &Client, acks: Acks, timeout: Duration, dispatch: &Dispatch) -> Result<Answers> {
+    let connection = client.lane(dispatch.broker, Lane::Produce).await?;
+    let metadata = client.metadata();
+    let version = connection.version_of::<ProduceRequest>()?;
+    let all_have_ids =
+        dispatch.batches.iter().all(|(partition, ..)| topic_has_id(&metadata, &partition.topic));
+    let version = if all_have_ids { version } else { version.min(VERSION_WITH_IDS - 1) };
+    let request = request(&metadata, version, acks, timeout, dispatch);
+    if acks == Acks::None {
+        connection.send_unanswered(version, &request).await?;
+        let sent = Answer::Appended { base_offset: None, log_append_time: None };
+        return Ok(dispatch
+            .batches
+            .iter()
+            .map(|(partition, ..)| (partition.clone(), sent.clone()))
+            .collect());
+    }
+    let answer = connection.send(version, &request).await?;
+    Ok(answers(&metadata, version, answer))
+}
+
+fn topic_has_id(metadata: &Metadata, topic: &TopicName) -> bool {
+    metadata.topic(topic).is_some_and(|topic| topic.id.is_some())
+}
+
+fn request(
+    metadata: &Metadata,
+    version: i16,
+    acks: Acks,
+    timeout: Duration,
+    dispatch: &Dispatch,
+) -> ProduceRequest {
+    let mut topics: BTreeMap<&TopicName, Vec<PartitionProduceData>> = BTreeMap::new();
+    for (partition, _, batch) in &dispatch.batches {
+        let data = PartitionProduceData {
+            index: partition.partition.0,
+            records: Some(batch.clone()),
+            ..Default::default()
+        };
+        topics.entry(&partition.topic).or_default().push(data);
+    }
+    let topic_data = topics.into_iter().map(|(name, partition_data)| {
+        let mut topic = TopicProduceData { partition_data, ..Default::default() };
+        if version >= VERSION_WITH_IDS {
+            topic.topic_id = metadata.topic(name).and_then(|topic| topic.id).unwrap_or_default();
+        } else {
+            topic.name = name.to_string();
+        }
+        topic
+    });
+    ProduceRequest {
+        transactional_id: None,
+        acks: acks.to_wire(),
+        timeout_ms: as_millis_i32(timeout),
+        topic_data: topic_data.collect(),
+        ..ProduceRequest::default()
+    }
+}
+
+fn answers(metadata: &Metadata, version: i16, response: ProduceResponse) -> Answers {
+    let mut answers = Answers::new();
+    for topic in response.responses {
+        let name = match version {
+            VERSION_WITH_IDS.. => metadata.topic_name(topic.topic_id).cloned(),
+            _ => TopicName::parse(&topic.name).ok(),
+        };
+        let Some(name) = name else { continue };
+        for partition in topic.partition_responses {
+            let which = TopicPartition::new(name.clone(), PartitionId(partition.index));
+            let answer = answer(&which, partition);
+            answers.insert(which, answer);
+        }
+    }
+    answers
+}
+
+fn answer(which: &TopicPartition, response: PartitionProduceResponse) -> Answer {
+    match ErrorCode::from_code(response.error_code) {
+        ErrorCode::None => Answer::Appended {
+            base_offset: Offset::from_wire(response.base_offset),
+            log_append_time: TimestampMs::from_wire(response.log_append_time_ms),
+        },
+        code => {
+            let errors = response.record_errors.iter().map(|error| {
+                let text = error.batch_index_error_message.as_deref().unwrap_or("refused");
+                format!("record {} of the batch: {text}", error.batch_index)
+            });
+            let message: Vec<String> = response.error_message.into_iter().chain(errors).collect();
+            Answer::Failed(Error::kafka(code, which.to_string(), Some(message.join("; "))))
+        }
+    }
+}

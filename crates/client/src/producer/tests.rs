@@ -1,0 +1,329 @@
+//! The accumulator against a broker in a few lines, which checks sequences as a real one does, and a
+//! network that loses requests and answers.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use millstream_record::RecordBatch;
+use millstream_types::{
+    BrokerId, ErrorCode, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, TimestampMs, TopicName,
+    TopicPartition,
+};
+use proptest::prelude::*;
+
+use super::accumulator::{Accumulator, Answer, Dispatch, Fate, NewRecord};
+use crate::{Error, config::ProducerConfig};
+
+const LEADER: BrokerId = BrokerId(1);
+
+fn partition(index: i32) -> TopicPartition {
+    TopicPartition::new(TopicName::from_static("t"), PartitionId(index))
+}
+
+fn record(value: u32) -> NewRecord {
+    let value = Some(Bytes::from(value.to_be_bytes().to_vec()));
+    NewRecord { timestamp: TimestampMs(1), key: None, value, headers: Vec::new() }
+}
+
+fn values(batch: &Bytes) -> Vec<u32> {
+    let opened = RecordBatch::decode(batch, 0).unwrap();
+    let number = |bytes: &Bytes| u32::from_be_bytes(bytes[..].try_into().unwrap());
+    opened.records.iter().map(|r| number(r.value.as_ref().unwrap())).collect()
+}
+
+fn accumulator(change: impl FnOnce(&mut ProducerConfig)) -> Accumulator<u32> {
+    let mut config = ProducerConfig { linger: Duration::ZERO, batch_size: 120, ..ProducerConfig::default() };
+    change(&mut config);
+    Accumulator::new(&config, Duration::from_millis(10), Duration::from_millis(100))
+}
+
+fn kafka(code: ErrorCode) -> Answer {
+    Answer::Failed(Error::kafka(code, "t-0", None))
+}
+
+fn lost() -> Answer {
+    Answer::Failed(Error::Disconnected { address: "b".to_owned(), reason: "gone".to_owned() })
+}
+
+fn at(offset: i64) -> Answer {
+    Answer::Appended { base_offset: Some(Offset(offset)), log_append_time: None }
+}
+
+/// The first and last sequence of a batch, and its base offset.
+type Remembered = (Sequence, Sequence, i64);
+
+/// One partition's log with the producer state of a real broker.
+#[derive(Default)]
+struct Log {
+    values: Vec<u32>,
+    producer: Option<(ProducerId, VecDeque<Remembered>)>,
+}
+
+impl Log {
+    fn append(&mut self, batch: &Bytes) -> Answer {
+        let opened = RecordBatch::decode(batch, 0).unwrap();
+        if let Some(producer) = opened.header.producer() {
+            let (first, last) = (producer.base_sequence.unwrap(), opened.header.last_sequence().unwrap());
+            let recent = match &mut self.producer {
+                Some((id, recent)) if *id == producer.id => recent,
+                other => &mut other.insert((producer.id, VecDeque::new())).1,
+            };
+            if let Some(known) = recent.iter().find(|known| (known.0, known.1) == (first, last)) {
+                return at(known.2);
+            }
+            let expected = recent.back().map_or(Sequence(0), |newest| newest.1.plus(1));
+            if first != expected {
+                return kafka(ErrorCode::OutOfOrderSequenceNumber);
+            }
+            recent.push_back((first, last, self.values.len() as i64));
+            if recent.len() > 5 {
+                recent.pop_front();
+            }
+        }
+        let base = self.values.len() as i64;
+        self.values.extend(values(batch));
+        at(base)
+    }
+}
+
+/// What the network does to one request.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Fine,
+    RequestLost,
+    AnswerLost,
+    Refused(ErrorCode),
+    TimedOutAfterAppend,
+}
+
+fn faults() -> impl Strategy<Value = Vec<(Fault, bool)>> {
+    let fault = prop_oneof![
+        4 => Just(Fault::Fine),
+        1 => Just(Fault::RequestLost),
+        1 => Just(Fault::AnswerLost),
+        1 => Just(Fault::TimedOutAfterAppend),
+        1 => Just(Fault::Refused(ErrorCode::NotLeaderOrFollower)),
+        1 => Just(Fault::Refused(ErrorCode::InvalidRecord)),
+    ];
+    proptest::collection::vec((fault, any::<bool>()), 0..200)
+}
+
+struct Simulation {
+    now: Instant,
+    accumulator: Accumulator<u32>,
+    logs: BTreeMap<TopicPartition, Log>,
+    /// Answers of requests on their way back, oldest first.
+    answers: VecDeque<(Dispatch, Vec<Answer>)>,
+    fates: BTreeMap<u32, Result<Option<Offset>, Error>>,
+    next_producer: i64,
+}
+
+impl Simulation {
+    fn note(&mut self, fates: Vec<Fate<u32>>) {
+        for fate in fates {
+            let before = self.fates.insert(fate.waiter, fate.result.map(|(offset, _)| offset));
+            assert!(before.is_none(), "record {} has two fates", fate.waiter);
+        }
+    }
+
+    /// Sends what can be sent; each request meets the next fault.
+    fn send(&mut self, faults: &mut impl Iterator<Item = (Fault, bool)>) {
+        if self.accumulator.wants_identity() {
+            self.accumulator.set_identity(ProducerId(self.next_producer), ProducerEpoch(0));
+            self.next_producer += 1;
+        }
+        for dispatch in self.accumulator.dispatch(self.now, |_| Some(LEADER)) {
+            let fault = faults.next().map_or(Fault::Fine, |(fault, _)| fault);
+            let mut answers = Vec::new();
+            for (partition, _, batch) in &dispatch.batches {
+                let log = self.logs.entry(partition.clone()).or_default();
+                answers.push(match fault {
+                    Fault::Fine => log.append(batch),
+                    Fault::RequestLost => lost(),
+                    // What a broker has once accepted it does not find invalid the next time.
+                    Fault::Refused(ErrorCode::InvalidRecord) if log.values.contains(&values(batch)[0]) => {
+                        log.append(batch)
+                    }
+                    Fault::Refused(code) => kafka(code),
+                    Fault::AnswerLost => {
+                        log.append(batch);
+                        lost()
+                    }
+                    Fault::TimedOutAfterAppend => match log.append(batch) {
+                        Answer::Appended { .. } => kafka(ErrorCode::RequestTimedOut),
+                        refused => refused,
+                    },
+                });
+            }
+            self.answers.push_back((dispatch, answers));
+        }
+    }
+
+    fn receive(&mut self) {
+        let Some((dispatch, answers)) = self.answers.pop_front() else { return };
+        self.accumulator.request_done(dispatch.broker);
+        for ((partition, id, _), answer) in dispatch.batches.into_iter().zip(answers) {
+            let fates = self.accumulator.answer(self.now, &partition, id, answer);
+            self.note(fates);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn idempotence_appends_every_acked_record_once_and_in_order(
+        faults in faults(),
+        count in 1u32..80,
+        partitions in 1i32..4,
+    ) {
+        let mut simulation = Simulation {
+            now: Instant::now(),
+            accumulator: accumulator(|_| {}),
+            logs: BTreeMap::new(),
+            answers: VecDeque::new(),
+            fates: BTreeMap::new(),
+            next_producer: 100,
+        };
+        let mut faults = faults.into_iter();
+        for value in 0..count {
+            let partition = partition(value as i32 % partitions);
+            simulation.accumulator.append(simulation.now, &partition, &record(value), value);
+            simulation.send(&mut faults);
+            if faults.next().is_some_and(|(_, receive)| receive) {
+                simulation.receive();
+            }
+        }
+        let mut rounds = 0;
+        while !simulation.accumulator.is_empty() {
+            rounds += 1;
+            prop_assert!(rounds < 2000, "no progress");
+            simulation.now += Duration::from_millis(100);
+            simulation.send(&mut faults);
+            simulation.receive();
+        }
+        prop_assert_eq!(simulation.fates.len(), count as usize);
+        for (partition, log) in &simulation.logs {
+            let mut seen = log.values.clone();
+            seen.dedup();
+            prop_assert_eq!(&seen, &log.values, "twice in {}", partition);
+            prop_assert!(seen.is_sorted(), "out of order in {}: {:?}", partition, seen);
+            for (offset, value) in log.values.iter().enumerate() {
+                // A record in the log was acked, with its offset if the broker still knew it.
+                let fate = simulation.fates[value].clone();
+                prop_assert!(fate.clone().is_ok_and(|at| at.is_none_or(|at| at == Offset(offset as i64))), "{fate:?}");
+            }
+        }
+        let acked = simulation.fates.values().filter(|fate| fate.is_ok()).count();
+        prop_assert_eq!(acked, simulation.logs.values().map(|log| log.values.len()).sum::<usize>());
+    }
+}
+
+/// Takes the only batch of the only request.
+fn only(dispatches: Vec<Dispatch>) -> (TopicPartition, super::queue::BatchId, Bytes) {
+    let [dispatch] = <[Dispatch; 1]>::try_from(dispatches).unwrap();
+    let [batch] = <[_; 1]>::try_from(dispatch.batches).unwrap();
+    batch
+}
+
+#[test]
+fn records_linger_unless_the_batch_is_full_or_flushed() {
+    let now = Instant::now();
+    let linger = Duration::from_millis(50);
+    let mut machine = accumulator(|config| {
+        config.linger = linger;
+        config.enable_idempotence = false;
+    });
+    machine.append(now, &partition(0), &record(1), 1);
+    assert!(machine.dispatch(now, |_| Some(LEADER)).is_empty());
+    assert_eq!(machine.next_wakeup(now), Some(now + linger));
+    let (_, id, batch) = only(machine.dispatch(now + linger, |_| Some(LEADER)));
+    assert_eq!(values(&batch), [1]);
+    assert_eq!(machine.answer(now, &partition(0), id, at(5)).len(), 1);
+
+    for value in 2..40 {
+        machine.append(now, &partition(0), &record(value), value);
+    }
+    assert!(values(&only(machine.dispatch(now, |_| Some(LEADER))).2).len() > 2);
+
+    machine.append(now, &partition(1), &record(40), 40);
+    machine.flush();
+    assert_eq!(values(&only(machine.dispatch(now, |_| Some(LEADER))).2), [40]);
+}
+
+#[test]
+fn without_a_leader_records_wait_until_they_expire() {
+    let now = Instant::now();
+    let mut machine = accumulator(|config| config.enable_idempotence = false);
+    machine.append(now, &partition(0), &record(1), 1);
+    assert!(machine.dispatch(now, |_| None).is_empty());
+    assert_eq!(machine.next_wakeup(now), Some(now + Duration::from_secs(120)));
+    assert!(machine.expire(now + Duration::from_secs(119)).is_empty());
+    let fates = machine.expire(now + Duration::from_secs(120));
+    assert!(matches!(fates[0].result, Err(Error::Timeout { .. })));
+    assert!(machine.is_empty());
+}
+
+#[test]
+fn a_batch_too_large_for_the_broker_goes_in_halves_and_a_single_record_is_refused() {
+    let now = Instant::now();
+    let mut machine = accumulator(|config| config.batch_size = 1000);
+    for value in 0..3 {
+        machine.append(now, &partition(0), &record(value), value);
+    }
+    machine.set_identity(ProducerId(1), ProducerEpoch(0));
+    let mut log = Log::default();
+    let mut refused = Vec::new();
+    for _ in 0..8 {
+        for dispatch in machine.dispatch(now, |_| Some(LEADER)) {
+            machine.request_done(LEADER);
+            for (partition, id, batch) in dispatch.batches {
+                let values = values(&batch);
+                let too_large = values.len() > 1 || values == [2];
+                let answer = if too_large { kafka(ErrorCode::MessageTooLarge) } else { log.append(&batch) };
+                refused.extend(
+                    machine.answer(now, &partition, id, answer).into_iter().filter(|f| f.result.is_err()),
+                );
+            }
+        }
+    }
+    assert_eq!(log.values, [0, 1]);
+    assert_eq!(refused.iter().map(|fate| fate.waiter).collect::<Vec<_>>(), [2]);
+    assert!(machine.is_empty());
+}
+
+#[test]
+fn requests_to_a_broker_are_limited_and_carry_many_partitions() {
+    let now = Instant::now();
+    let mut machine = accumulator(|config| config.max_in_flight = 1);
+    machine.set_identity(ProducerId(1), ProducerEpoch(0));
+    for value in 0..6 {
+        machine.append(now, &partition(value as i32 % 3), &record(value), value);
+    }
+    let first = machine.dispatch(now, |_| Some(LEADER));
+    assert_eq!((first.len(), first[0].batches.len()), (1, 3));
+    machine.append(now, &partition(4), &record(9), 9);
+    assert!(machine.dispatch(now, |_| Some(LEADER)).is_empty());
+    machine.request_done(LEADER);
+    assert_eq!(machine.dispatch(now, |_| Some(LEADER)).len(), 1);
+}
+
+#[test]
+fn abandoned_records_all_learn_why() {
+    let now = Instant::now();
+    let mut machine = accumulator(|config| config.enable_idempotence = false);
+    for value in 0..30 {
+        machine.append(now, &partition(0), &record(value), value);
+    }
+    machine.dispatch(now, |_| Some(LEADER));
+    let fates = machine.abandon(&Error::Closed("the producer"));
+    assert_eq!(fates.len(), 30);
+    assert!(
+        fates.iter().all(|fate| fate.result.as_ref().is_err_and(|e| *e == Error::Closed("the producer")))
+    );
+    assert!(machine.is_empty());
+}

@@ -1,0 +1,60 @@
+//! A broker that goes away and comes back.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use bytes::Bytes;
+use millstream_client::{
+    Client, ClientConfig, Consumer, ConsumerConfig, NewTopic, Producer, ProducerConfig, ProducerRecord,
+};
+use millstream_testkit::{Target, TargetOptions};
+use millstream_types::{Offset, PartitionId, TopicName};
+
+use super::{SECOND, partition};
+
+/// Kills the broker in the midst of idempotent writing, with requests under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_record_is_there_once_and_in_order_after_the_broker_was_killed() {
+    let mut target = Target::start(TargetOptions::default()).unwrap();
+    let client = Client::new(ClientConfig::new(target.bootstrap())).unwrap();
+    let topic = TopicName::from_static("killed");
+    let new = NewTopic { name: topic.to_string(), partitions: Some(2), ..NewTopic::default() };
+    client.admin().create_topics(&[new], false).await.unwrap()[topic.as_str()].clone().unwrap();
+
+    let config = ProducerConfig { batch_size: 200, linger: Duration::ZERO, ..ProducerConfig::default() };
+    let producer = Producer::new(client.clone(), config).unwrap();
+    let mut deliveries = Vec::new();
+    for i in 0..4000 {
+        let value = Some(Bytes::from(format!("{i:05}")));
+        let record = ProducerRecord {
+            partition: Some(PartitionId(i % 2)),
+            ..ProducerRecord::new(topic.clone(), None, value)
+        };
+        deliveries.push(producer.send(record).await.unwrap());
+        if i == 2000 {
+            target.kill().unwrap();
+            target.start_again().unwrap();
+        }
+    }
+    tokio::task::block_in_place(|| target.wait_ready()).unwrap();
+    let mut offsets = BTreeSet::new();
+    for delivery in deliveries {
+        let written = delivery.await.unwrap();
+        if let Some(offset) = written.offset {
+            assert!(offsets.insert((written.partition, offset)), "two records at one offset");
+        }
+    }
+    let mut consumer = Consumer::new(client, ConsumerConfig::default());
+    consumer.assign([0, 1].map(|index| (partition(&topic, index), Offset::ZERO)));
+    let mut seen = [Vec::new(), Vec::new()];
+    while seen.iter().map(Vec::len).sum::<usize>() < 4000 {
+        let records = consumer.poll(10 * SECOND).await.unwrap();
+        assert!(!records.is_empty(), "{:?} of 4000 are there", seen.each_ref().map(Vec::len));
+        for record in records {
+            seen[record.partition.partition.0 as usize].push(record.value.unwrap());
+        }
+    }
+    for (index, values) in seen.iter().enumerate() {
+        let expected: Vec<Bytes> = (index..4000).step_by(2).map(|i| Bytes::from(format!("{i:05}"))).collect();
+        assert!(*values == expected, "partition {index}");
+    }
+}
