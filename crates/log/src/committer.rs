@@ -1,0 +1,158 @@
+//! Group commit: every append queues its log and wakes the directory's committer at once; one round makes
+//! all queued logs durable together, while the next appends gather.
+//!
+//! Order within a round, which is what an acknowledgement rests on: take the logs' ends, sync, note the
+//! bounds, move the high watermarks, tell the listener.
+
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::{
+    dir::{Durability, FlushWith, LogDir},
+    error::{At, StorageError},
+    log::{Log, PendingFlush},
+};
+
+/// Up to so many files and directories are synced one by one; a syncfs costs less than three.
+const SINGLE_SYNCS_MAX: usize = 2;
+
+#[derive(Default)]
+pub(crate) struct CommitQueue {
+    state: Mutex<State>,
+    wake: Condvar,
+    finished: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    logs: Vec<Arc<Log>>,
+    /// Rounds asked for by [`CommitQueue::wait`], and done.
+    requested: u64,
+    done: u64,
+    /// Nobody but the caller of [`CommitQueue::wait`] does rounds.
+    threadless: bool,
+    stopping: bool,
+}
+
+impl CommitQueue {
+    pub(crate) fn push(&self, log: Arc<Log>) {
+        self.state.lock().logs.push(log);
+        self.wake.notify_one();
+    }
+
+    /// Returns when everything that was queued before is durable, or the directory is offline.
+    pub(crate) fn wait(&self, dir: &LogDir) {
+        let mut state = self.state.lock();
+        if state.threadless || state.stopping {
+            drop(state);
+            return self.round(dir);
+        }
+        state.requested += 1;
+        let mine = state.requested;
+        self.wake.notify_one();
+        while state.done < mine {
+            self.finished.wait(&mut state);
+        }
+    }
+
+    fn round(&self, dir: &LogDir) {
+        let logs = std::mem::take(&mut self.state.lock().logs);
+        commit(dir, logs);
+    }
+
+    fn run(&self, dir: &LogDir) {
+        let mut state = self.state.lock();
+        loop {
+            while state.logs.is_empty() && state.requested == state.done && !state.stopping {
+                self.wake.wait(&mut state);
+            }
+            let logs = std::mem::take(&mut state.logs);
+            let (target, stopping) = (state.requested, state.stopping);
+            parking_lot::MutexGuard::unlocked(&mut state, || commit(dir, logs));
+            state.done = target;
+            self.finished.notify_all();
+            if stopping && state.logs.is_empty() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn set_threadless(&self) {
+        self.state.lock().threadless = true;
+    }
+}
+
+/// The thread of one directory; dropping it does a last round and ends it.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    dir: Arc<LogDir>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Committer {
+    pub(crate) fn start(dir: Arc<LogDir>) -> std::io::Result<Self> {
+        let worker = dir.clone();
+        let thread = thread::Builder::new()
+            .name("log-committer".to_owned())
+            .spawn(move || worker.queue.run(&worker))?;
+        Ok(Self { dir, thread: Some(thread) })
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.dir.queue.state.lock().stopping = true;
+        self.dir.queue.wake.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!(dir = %self.dir.path.display(), "the committer had panicked");
+        }
+    }
+}
+
+fn commit(dir: &LogDir, logs: Vec<Arc<Log>>) {
+    if logs.is_empty() {
+        return;
+    }
+    let pending: Vec<PendingFlush> = logs.iter().map(|log| log.begin_flush()).collect();
+    let result = match dir.check_online() {
+        Ok(()) => sync(dir, &logs, &pending),
+        Err(_) => return dir.shared.tell(&logs),
+    };
+    if let Err(error) = result {
+        dir.poison(&error);
+        return dir.shared.tell(&logs);
+    }
+    let mut moved = Vec::with_capacity(logs.len());
+    for (log, pending) in logs.into_iter().zip(pending) {
+        if log.finish_flush(pending) && dir.shared.durability == Durability::Disk {
+            moved.push(log);
+        }
+    }
+    dir.shared.tell(&moved);
+}
+
+fn sync(dir: &LogDir, logs: &[Arc<Log>], pending: &[PendingFlush]) -> Result<(), StorageError> {
+    let count: usize = pending.iter().map(PendingFlush::count).sum();
+    if dir.shared.flush_with == FlushWith::Auto && count > SINGLE_SYNCS_MAX {
+        return dir.root.sync_all().at("sync the file system of", &dir.path);
+    }
+    for (log, pending) in logs.iter().zip(pending) {
+        for file in &pending.files {
+            file.sync_data().at("sync", log.path())?;
+        }
+        for path in &pending.dirs {
+            match dir.fs.sync_dir(path).at("sync", path) {
+                // A partition that was deleted meanwhile has no directory of this name any more.
+                Err(_) if log.is_deleted() => {}
+                other => other?,
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! What happens without being asked for: retention, deletion of what was renamed, checkpoints, forgetting
+//! silent producers; and closing in order.
+
+use std::sync::Arc;
+
+use millstream_types::TimestampMs;
+
+use super::LogDirs;
+use crate::{
+    checkpoint::{LOG_START_OFFSET, RECOVERY_POINT, REPLICATION_OFFSET},
+    clean_shutdown,
+    dir::{Durability, FlushWith, LogDir},
+    error::{At, StorageError},
+    log::{Log, PendingCheckpoint},
+};
+
+/// Between checkpoints, unless a segment was left: what a restart after a crash has to scan at most.
+const CHECKPOINT_INTERVAL_MS: i64 = 5_000;
+/// Checkpoints that many rolls ask for are not taken more often.
+const CHECKPOINT_INTERVAL_MIN_MS: i64 = 1_000;
+/// `log.retention.check.interval.ms` is five minutes in Kafka; small segments are noticed sooner here.
+const RETENTION_INTERVAL_MS: i64 = 5_000;
+const EXPIRATION_INTERVAL_MS: i64 = 60_000;
+
+/// When things were last done in one directory.
+#[derive(Debug)]
+pub(super) struct State {
+    checkpointed: TimestampMs,
+    retained: TimestampMs,
+    expired: TimestampMs,
+    log_starts: Option<crate::checkpoint::Offsets>,
+}
+
+impl State {
+    pub(super) fn new(now: TimestampMs) -> Self {
+        Self { checkpointed: now, retained: now, expired: now, log_starts: None }
+    }
+}
+
+impl LogDirs {
+    /// To be called about once a second; what is due is done.
+    pub fn tick(&self, now: TimestampMs) {
+        self.shared.reserve.restore();
+        self.remove_doomed(now);
+        let mut background = self.background.lock();
+        for (dir, state) in self.dirs.iter().zip(background.iter_mut()) {
+            if dir.offline.get().is_none()
+                && let Err(error) = self.tick_dir(dir, state, now)
+            {
+                tracing::warn!(dir = %dir.path.display(), %error, "background work failed");
+                self.failed(dir, error);
+            }
+        }
+    }
+
+    fn tick_dir(&self, dir: &Arc<LogDir>, state: &mut State, now: TimestampMs) -> Result<(), StorageError> {
+        let logs = self.logs_of(dir);
+        if now.since(state.expired) >= EXPIRATION_INTERVAL_MS {
+            state.expired = now;
+            logs.iter().for_each(|log| log.expire_producers(now));
+        }
+        if now.since(state.retained) >= RETENTION_INTERVAL_MS {
+            state.retained = now;
+            for log in logs.iter().filter(|log| !log.is_offline()) {
+                let doomed = log.apply_retention(now)?;
+                self.doomed.lock().extend(doomed);
+            }
+        }
+        if self.shared.durability == Durability::Os {
+            logs.iter().for_each(|log| log.flush_if_due(now));
+        }
+        let since = now.since(state.checkpointed);
+        let rolled = since >= CHECKPOINT_INTERVAL_MIN_MS && logs.iter().any(|log| log.has_rolled());
+        if rolled || since >= CHECKPOINT_INTERVAL_MS {
+            state.checkpointed = now;
+            self.checkpoint(dir, &logs, |log| log.begin_checkpoint())?;
+        }
+        self.checkpoint_log_starts(dir, state)
+    }
+
+    fn logs_of(&self, dir: &LogDir) -> Vec<Arc<Log>> {
+        let logs = self.logs.read();
+        let all = logs.values().chain([&self.metadata]);
+        all.filter(|log| log.directory_id() == dir.id).cloned().collect()
+    }
+
+    /// Writes what the recovery points rest on, syncs it, then the recovery points.
+    fn checkpoint(
+        &self,
+        dir: &LogDir,
+        logs: &[Arc<Log>],
+        begin: impl Fn(&Log) -> Result<PendingCheckpoint, StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut pending = Vec::new();
+        for log in logs.iter().filter(|log| log.needs_checkpoint() && !log.is_offline()) {
+            match begin(log) {
+                Ok(begun) => pending.push((log, begun)),
+                Err(_) if log.is_deleted() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if pending.is_empty() {
+            return Ok(());
+        }
+        self.sync_files(dir, &pending)?;
+        for (log, begun) in &pending {
+            match log.complete_checkpoint(begun) {
+                Err(_) if log.is_deleted() => {}
+                other => other?,
+            }
+        }
+        self.sync_directories(dir, &pending)?;
+        for (log, begun) in &pending {
+            log.set_checkpointed(begun.recovery_point);
+        }
+        RECOVERY_POINT.write(&*dir.fs, &dir.path, &self.offsets_of(dir, |log| Some(log.recovery_point())))?;
+        REPLICATION_OFFSET.write(&*dir.fs, &dir.path, &self.offsets_of(dir, |log| Some(log.high_watermark())))
+    }
+
+    fn sync_files(
+        &self,
+        dir: &LogDir,
+        pending: &[(&Arc<Log>, PendingCheckpoint)],
+    ) -> Result<(), StorageError> {
+        if self.shared.flush_with == FlushWith::Auto {
+            return dir.root.sync_all().at("sync the file system of", &dir.path);
+        }
+        for (log, begun) in pending {
+            for file in &begun.files {
+                file.sync_data().at("sync", log.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_directories(
+        &self,
+        dir: &LogDir,
+        pending: &[(&Arc<Log>, PendingCheckpoint)],
+    ) -> Result<(), StorageError> {
+        if self.shared.flush_with == FlushWith::Auto && pending.len() > 1 {
+            return dir.root.sync_all().at("sync the file system of", &dir.path);
+        }
+        for (log, _) in pending {
+            match dir.fs.sync_dir(log.path()).at("sync", log.path()) {
+                Err(_) if log.is_deleted() => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Logs whose start is not simply that of their first segment.
+    fn checkpoint_log_starts(&self, dir: &LogDir, state: &mut State) -> Result<(), StorageError> {
+        let inside = |log: &Log| {
+            let start = log.log_start_offset();
+            (start > log.first_segment_offset()).then_some(start)
+        };
+        let starts = self.offsets_of(dir, inside);
+        if state.log_starts.as_ref() != Some(&starts) {
+            LOG_START_OFFSET.write(&*dir.fs, &dir.path, &starts)?;
+            state.log_starts = Some(starts);
+        }
+        Ok(())
+    }
+
+    fn remove_doomed(&self, now: TimestampMs) {
+        let due: Vec<_> = {
+            let mut doomed = self.doomed.lock();
+            let (due, later) = std::mem::take(&mut *doomed).into_iter().partition(|doomed| doomed.due <= now);
+            *doomed = later;
+            due
+        };
+        let Some(dir) = self.dirs.first() else { return };
+        for doomed in due {
+            let removed = if doomed.path.extension().is_some_and(|extension| extension == "deleted") {
+                dir.fs.remove_file(&doomed.path)
+            } else {
+                dir.fs.remove_dir_all(&doomed.path)
+            };
+            match removed {
+                // The partition went meanwhile, and its files with it.
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(path = %doomed.path.display(), %error, "cannot remove");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Makes everything durable and leaves the directories in order, so that the next start has nothing to
+    /// scan. Nothing may be appended any more.
+    pub fn close(&self, now: TimestampMs) {
+        self.close_with_epoch(now, -1);
+    }
+
+    /// As [`LogDirs::close`], with the broker's epoch for the mark that is left.
+    pub fn close_with_epoch(&self, _now: TimestampMs, broker_epoch: i64) {
+        self.flush();
+        let mut background = self.background.lock();
+        for (dir, state) in self.dirs.iter().zip(background.iter_mut()) {
+            if dir.offline.get().is_some() {
+                continue;
+            }
+            if let Err(error) = self.close_dir(dir, state, broker_epoch) {
+                tracing::error!(dir = %dir.path.display(), %error, "the directory could not be closed in order");
+            }
+        }
+    }
+
+    fn close_dir(&self, dir: &Arc<LogDir>, state: &mut State, broker_epoch: i64) -> Result<(), StorageError> {
+        let logs = self.logs_of(dir);
+        logs.iter().for_each(|log| log.set_checkpointed(millstream_types::Offset(-1)));
+        self.checkpoint(dir, &logs, |log| log.begin_close())?;
+        state.log_starts = None;
+        self.checkpoint_log_starts(dir, state)?;
+        let all_closed = logs.iter().all(|log| log.durable_offset() == log.log_end_offset());
+        if all_closed { clean_shutdown::leave(&*dir.fs, &dir.path, broker_epoch) } else { Ok(()) }
+    }
+}

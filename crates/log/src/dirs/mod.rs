@@ -1,0 +1,245 @@
+//! All log directories of a broker (`LogManager`): opening, creating and deleting partitions, background
+//! work, closing.
+
+mod background;
+mod open;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
+
+use millstream_types::{BrokerId, Offset, TimestampMs, TopicPartition, Uuid};
+use parking_lot::{Mutex, RwLock};
+
+pub use open::{OpenOptions, Progress};
+
+use crate::{
+    checkpoint::Offsets,
+    committer::Committer,
+    config::LogConfig,
+    dir::{FlushListener, LogDir, Shared},
+    error::{At, LogError, Offline},
+    log::{Cut, Doomed, Log, create},
+    names::renamed_directory,
+};
+
+pub struct LogDirs {
+    cluster_id: String,
+    node_id: BrokerId,
+    defaults: LogConfig,
+    shared: Arc<Shared>,
+    dirs: Vec<Arc<LogDir>>,
+    /// Directories that could not be opened.
+    lost: Vec<DirInfo>,
+    logs: RwLock<HashMap<TopicPartition, Arc<Log>>>,
+    metadata: Arc<Log>,
+    offline: RwLock<BTreeMap<TopicPartition, OfflinePartition>>,
+    recovery: Recovery,
+    /// One for each of `dirs`.
+    background: Mutex<Vec<background::State>>,
+    doomed: Mutex<Vec<Doomed>>,
+    /// None when rounds are done by [`LogDirs::flush`] alone.
+    _committers: Vec<Committer>,
+}
+
+/// A log directory, for DescribeLogDirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirInfo {
+    pub path: PathBuf,
+    /// None if the directory could not even be read.
+    pub directory_id: Option<Uuid>,
+    pub total_bytes: Option<u64>,
+    pub usable_bytes: Option<u64>,
+    /// Why it is not used any more.
+    pub offline: Option<String>,
+}
+
+/// A partition whose directory was found but cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfflinePartition {
+    pub partition: TopicPartition,
+    pub path: PathBuf,
+    pub reason: String,
+}
+
+/// What opening found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// All directories were left in order.
+    pub clean: bool,
+    pub partitions: usize,
+    pub scanned_bytes: u64,
+    /// Bytes that were never acknowledged and are no batches.
+    pub cuts: Vec<Cut>,
+    pub offline: Vec<OfflinePartition>,
+}
+
+impl LogDirs {
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    pub fn node_id(&self) -> BrokerId {
+        self.node_id
+    }
+
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// `__cluster_metadata-0`, in the first directory; created when it is not there.
+    pub fn metadata_log(&self) -> Arc<Log> {
+        self.metadata.clone()
+    }
+
+    pub fn get(&self, partition: &TopicPartition) -> Option<Arc<Log>> {
+        self.logs.read().get(partition).cloned()
+    }
+
+    /// All partitions that could be opened, without the metadata log.
+    pub fn logs(&self) -> Vec<Arc<Log>> {
+        self.logs.read().values().cloned().collect()
+    }
+
+    /// Why a partition that [`LogDirs::get`] does not give cannot be used.
+    pub fn offline(&self, partition: &TopicPartition) -> Option<OfflinePartition> {
+        self.offline.read().get(partition).cloned()
+    }
+
+    /// What the partition's configuration is made from when a topic sets nothing.
+    pub fn defaults(&self) -> &LogConfig {
+        &self.defaults
+    }
+
+    /// The one listener that hears of durable offsets.
+    pub fn set_flush_listener(&self, listener: FlushListener) {
+        *self.shared.listener.write() = Some(listener);
+    }
+
+    /// `producer.id.expiration.ms`
+    pub fn set_producer_id_expiration_ms(&self, expiration_ms: i64) {
+        self.shared.producer_id_expiration_ms.store(expiration_ms, Ordering::Relaxed);
+    }
+
+    /// Creates an empty partition in the directory with the fewest. One that exists already is returned if it
+    /// is of the same topic id.
+    pub fn create(
+        &self,
+        partition: &TopicPartition,
+        topic_id: Uuid,
+        config: LogConfig,
+    ) -> Result<Arc<Log>, LogError> {
+        if let Some(offline) = self.offline(partition) {
+            return Err(Offline { reason: offline.reason }.into());
+        }
+        let mut logs = self.logs.write();
+        if let Some(log) = logs.get(partition) {
+            return match log.topic_id() {
+                found if found == topic_id => Ok(log.clone()),
+                found => Err(LogError::TopicId { partition: partition.clone(), found, expected: topic_id }),
+            };
+        }
+        let counts = self.partition_counts(&logs);
+        let online = self.dirs.iter().filter(|dir| dir.offline.get().is_none());
+        let Some(dir) = online.min_by_key(|dir| counts.get(&dir.id).copied().unwrap_or(0)) else {
+            return Err(Offline { reason: "no log directory is online".to_owned() }.into());
+        };
+        if dir.is_full() {
+            return Err(LogError::Full { dir: dir.path.clone() });
+        }
+        let log = create(dir, partition, topic_id, config).map_err(|error| self.failed(dir, error))?;
+        logs.insert(partition.clone(), log.clone());
+        Ok(log)
+    }
+
+    fn partition_counts(&self, logs: &HashMap<TopicPartition, Arc<Log>>) -> HashMap<Uuid, usize> {
+        let mut counts = HashMap::new();
+        if self.dirs.len() > 1 {
+            for log in logs.values() {
+                *counts.entry(log.directory_id()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    fn failed(&self, dir: &LogDir, error: crate::StorageError) -> LogError {
+        if error.is_full() {
+            dir.spend_reserve();
+            return LogError::Full { dir: dir.path.clone() };
+        }
+        dir.poison(&error);
+        LogError::Storage(error)
+    }
+
+    /// Takes the partition out of use and renames its directory; the files are removed by
+    /// [`LogDirs::tick`] after `file.delete.delay.ms`.
+    pub fn delete(&self, partition: &TopicPartition, now: TimestampMs) -> Result<(), LogError> {
+        let (log, path) = self.put_away(partition, "delete")?;
+        let due = now.plus_ms(log.config().file_delete_delay_ms);
+        self.doomed.lock().push(Doomed { path, due });
+        Ok(())
+    }
+
+    /// Takes a partition that metadata does not know out of use; its files are kept. Returns where.
+    pub fn mark_stray(&self, partition: &TopicPartition) -> Result<PathBuf, LogError> {
+        let (_, path) = self.put_away(partition, "stray")?;
+        tracing::warn!(%partition, path = %path.display(), "the partition is not in the metadata and is put aside");
+        Ok(path)
+    }
+
+    fn put_away(&self, partition: &TopicPartition, suffix: &str) -> Result<(Arc<Log>, PathBuf), LogError> {
+        let log = self.logs.write().remove(partition);
+        let log = log.ok_or_else(|| LogError::Unknown { partition: partition.clone() })?;
+        let dir = log.dir();
+        log.mark_deleted();
+        let path = dir.path.join(renamed_directory(partition, suffix));
+        let renamed = dir.fs.rename(log.path(), &path).at("rename", log.path());
+        renamed
+            .and_then(|()| dir.fs.sync_dir(&dir.path).at("sync", &dir.path))
+            .map_err(|e| self.failed(dir, e))?;
+        dir.bounds.forget(log.topic_id(), partition.partition);
+        self.shared.tell(std::slice::from_ref(&log));
+        Ok((log, path))
+    }
+
+    /// Makes everything that was appended so far durable, in all directories.
+    pub fn flush(&self) {
+        for log in self.logs.read().values().chain([&self.metadata]) {
+            if log.durable_offset() < log.log_end_offset() {
+                log.enqueue();
+            }
+        }
+        for dir in &self.dirs {
+            dir.queue.wait(dir);
+        }
+    }
+
+    pub fn dirs(&self) -> Vec<DirInfo> {
+        let describe = |dir: &Arc<LogDir>| {
+            let space = dir.fs.space(&dir.path).ok();
+            DirInfo {
+                path: dir.path.clone(),
+                directory_id: Some(dir.id),
+                total_bytes: space.map(|space| space.total_bytes),
+                usable_bytes: space.map(|space| space.usable_bytes),
+                offline: dir.offline.get().map(|offline| offline.reason.clone()),
+            }
+        };
+        self.dirs.iter().map(describe).chain(self.lost.iter().cloned()).collect()
+    }
+
+    /// What a checkpoint of `dir` says of each of its logs.
+    fn offsets_of(&self, dir: &LogDir, offset: impl Fn(&Log) -> Option<Offset>) -> Offsets {
+        let logs = self.logs.read();
+        let of_dir = logs.values().filter(|log| log.directory_id() == dir.id);
+        of_dir.filter_map(|log| Some((log.partition().clone(), offset(log)?))).collect()
+    }
+}
+
+impl std::fmt::Debug for LogDirs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogDirs").field("dirs", &self.dirs).finish_non_exhaustive()
+    }
+}

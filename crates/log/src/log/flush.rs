@@ -1,0 +1,84 @@
+//! The log's side of a flush round: what is to be synced, and what follows when it is.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
+
+use millstream_types::Offset;
+
+use super::{Log, Mark, Unsynced};
+use crate::{
+    dir::Durability,
+    error::{At, StorageError},
+    fs::File,
+};
+
+/// What one flush makes durable.
+#[derive(Debug)]
+pub(crate) struct PendingFlush {
+    pub(crate) files: Vec<Arc<dyn File>>,
+    pub(crate) dirs: Vec<PathBuf>,
+    mark: Mark,
+    truncations: u64,
+}
+
+impl PendingFlush {
+    pub(crate) fn count(&self) -> usize {
+        self.files.len() + self.dirs.len()
+    }
+}
+
+impl Log {
+    /// The log's end now, and the files that hold what lies before it and may not be synced.
+    pub(crate) fn begin_flush(&self) -> PendingFlush {
+        // Before the end is read: an append after this line queues the log again.
+        self.queued.store(false, Ordering::Release);
+        let ends = self.ends.lock();
+        let (mark, truncations) = (ends.log_end.clone(), ends.truncations);
+        let dirty = mark.position > 0 && mark.offset > ends.durable.offset;
+        drop(ends);
+        let Unsynced { mut files, dirs } = std::mem::take(&mut *self.unsynced.lock());
+        if dirty {
+            files.push(mark.segment.open_file().clone());
+        }
+        PendingFlush { files, dirs, mark, truncations }
+    }
+
+    /// The sync succeeded. True if the durable offset moved.
+    pub(crate) fn finish_flush(&self, pending: PendingFlush) -> bool {
+        let offset = pending.mark.offset;
+        let mut ends = self.ends.lock();
+        if pending.truncations != ends.truncations || offset <= ends.durable.offset {
+            return false;
+        }
+        ends.durable = pending.mark;
+        drop(ends);
+        self.dir.bounds.set(self.slot, self.topic_id, self.partition.partition, offset);
+        if self.dir.shared.durability == Durability::Disk {
+            self.high_watermark.store(offset.0, Ordering::Release);
+            if self.first_unstable.load(Ordering::Acquire) != i64::MAX {
+                self.settle_transactions(&mut self.appender.lock());
+            }
+        }
+        true
+    }
+
+    /// A flush in the caller's thread (`flush.messages`, `flush.ms`).
+    pub(super) fn flush_here(&self) -> Result<(), StorageError> {
+        let pending = self.begin_flush();
+        for file in &pending.files {
+            file.sync_data().at("sync", &self.path)?;
+        }
+        for path in &pending.dirs {
+            self.dir.fs.sync_dir(path).at("sync", path)?;
+        }
+        self.finish_flush(pending);
+        Ok(())
+    }
+
+    /// Up to where the log is on the disk, whatever durability promises.
+    pub fn durable_offset(&self) -> Offset {
+        self.ends.lock().durable.offset
+    }
+}

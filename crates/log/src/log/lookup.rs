@@ -1,0 +1,143 @@
+//! Offsets by time (ListOffsets; `UnifiedLog.fetchOffsetByTimestamp`, `LogSegment.findOffsetByTimestamp`).
+
+use millstream_record::{
+    Compression,
+    batch::{BatchError, HEADER_BYTES, RecordRef, records},
+    compress::decompress,
+};
+use millstream_types::{LeaderEpoch, Offset, TimestampMs};
+
+use super::{Isolation, Log};
+use crate::{
+    error::{At, LogError, ReadError},
+    scan::{HeaderWalk, Located},
+    segment::Segment,
+};
+
+/// A record's timestamp and place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimestampOffset {
+    pub timestamp: TimestampMs,
+    pub offset: Offset,
+    /// Of the batch that holds the record.
+    pub leader_epoch: Option<LeaderEpoch>,
+}
+
+impl Log {
+    /// The first record at or after `timestamp`, if it lies within what `isolation` sees.
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: TimestampMs,
+        isolation: Isolation,
+    ) -> Result<Option<TimestampOffset>, LogError> {
+        self.check_online()?;
+        let segments = self.segments();
+        let late_enough =
+            |segment: &Segment| segment.max_timestamp().is_some_and(|max| max.timestamp >= timestamp);
+        // A gap in a segment that the log start offset has entered makes the next one a candidate as well.
+        for segment in segments.iter().filter(|segment| late_enough(segment)) {
+            if let Some(found) = self.find_in(segment, timestamp)? {
+                return Ok(Some(found).filter(|found| found.offset < self.visible_end(isolation)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first record with the largest timestamp of all, if it lies within what `isolation` sees.
+    pub fn max_timestamp_offset(&self, isolation: Isolation) -> Result<Option<TimestampOffset>, LogError> {
+        self.check_online()?;
+        let segments = self.segments();
+        let mut latest = None;
+        for segment in segments.iter() {
+            if let Some(max) = segment.max_timestamp()
+                && latest
+                    .is_none_or(|(_, known): (_, crate::index::TimeEntry)| max.timestamp > known.timestamp)
+            {
+                latest = Some((segment, max));
+            }
+        }
+        let Some((segment, max)) = latest else { return Ok(None) };
+        let found = self.find_in(segment, max.timestamp)?;
+        Ok(found.filter(|found| found.offset < self.visible_end(isolation)))
+    }
+
+    /// The first offset that `isolation` does not see.
+    pub fn visible_end(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::ReadUncommitted => self.high_watermark(),
+            Isolation::ReadCommitted => self.last_stable_offset(),
+            Isolation::LogEnd => self.log_end_offset(),
+        }
+    }
+
+    fn find_in(
+        &self,
+        segment: &Segment,
+        timestamp: TimestampMs,
+    ) -> Result<Option<TimestampOffset>, LogError> {
+        let fs = &*self.dir.fs;
+        let start = self.log_start_offset();
+        // All records up to this entry's offset are earlier.
+        let earlier = segment.time_index.last_where(fs, |entry| entry.timestamp < timestamp)?;
+        let from = earlier.map_or(segment.base_offset, |entry| entry.offset).max(start);
+        let end = segment.size();
+        let located = segment.locate(fs, from, end).map_err(|error| self.lookup_failure(error))?;
+        let Some(located) = located else { return Ok(None) };
+        let file = segment.file(fs)?;
+        let mut walk = HeaderWalk::new(&**file, located.position, end);
+        loop {
+            let batch = match walk.next().at("read", segment.path())? {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return Ok(None),
+                Err(bad) => return Err(self.lookup_failure(segment.corrupt(&bad))),
+            };
+            if batch.header.max_timestamp >= timestamp.0
+                && let Some(found) = self.find_in_batch(segment, &batch, timestamp, start)?
+            {
+                return Ok(Some(found));
+            }
+        }
+    }
+
+    fn find_in_batch(
+        &self,
+        segment: &Segment,
+        batch: &Located,
+        timestamp: TimestampMs,
+        start: Offset,
+    ) -> Result<Option<TimestampOffset>, LogError> {
+        let header = &batch.header;
+        let corrupt = |source: BatchError| LogError::Corrupt { partition: self.partition.clone(), source };
+        let length = header.size_in_bytes() - HEADER_BYTES;
+        let mut stored = Vec::new();
+        let file = segment.file(&*self.dir.fs)?;
+        file.read_into(&mut stored, length, batch.position + HEADER_BYTES as u64)
+            .at("read", segment.path())?;
+        let plain = match header.attributes.compression().map_err(corrupt)? {
+            Compression::None => stored,
+            codec => decompress(codec, &stored, self.dir.shared.decompressed_bytes_max)
+                .map_err(|error| corrupt(error.into()))?,
+        };
+        let offset_of = |record: &RecordRef<'_>| header.base_offset().plus(i64::from(record.offset_delta));
+        for record in records(header, &plain).map_err(corrupt)? {
+            let record = record.map_err(corrupt)?;
+            let found = record.timestamp(header);
+            if found >= timestamp && offset_of(&record) >= start {
+                let offset = offset_of(&record);
+                return Ok(Some(TimestampOffset {
+                    timestamp: found,
+                    offset,
+                    leader_epoch: header.leader_epoch(),
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn lookup_failure(&self, error: ReadError) -> LogError {
+        match error {
+            ReadError::Storage(error) => LogError::Storage(error),
+            other => crate::Offline { reason: other.to_string() }.into(),
+        }
+    }
+}

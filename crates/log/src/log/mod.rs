@@ -1,0 +1,340 @@
+//! One partition's log (`UnifiedLog`): a list of segments, of which the last is appended to.
+//!
+//! Locks, in the order in which they may be taken together: `appender` (one appender at a time; the only
+//! one held while the disk is written), then `epochs`, `ends`, `segments`, `unsynced`, each for a moment.
+//! Readers take a copy of the segment list and the ends, and touch the disk without any lock.
+//!
+//! Invariant: log start offset ≤ last stable offset ≤ high watermark ≤ log end offset; the high watermark
+//! and the last stable offset always fall between batches.
+
+mod append;
+mod checkpoint;
+mod flush;
+mod load;
+mod lookup;
+mod prepare;
+mod read;
+mod recover;
+mod replay;
+mod retention;
+mod roll;
+mod truncate;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+};
+
+use millstream_types::{LeaderEpoch, Offset, TimestampMs, TopicPartition, Uuid};
+use parking_lot::{Mutex, RwLock};
+
+pub use append::{AppendInfo, AppendOptions};
+pub(crate) use checkpoint::PendingCheckpoint;
+pub(crate) use flush::PendingFlush;
+pub(crate) use load::{LoadOptions, Loaded, create, load};
+pub use lookup::TimestampOffset;
+pub use read::{Isolation, ReadRequest, ReadResult};
+pub use recover::Cut;
+pub(crate) use retention::Doomed;
+
+use crate::{
+    bounds::Slot,
+    config::LogConfig,
+    dir::{Durability, LogDir},
+    error::{LogError, Offline, StorageError},
+    fs::File,
+    leader_epoch::{EpochStart, LeaderEpochs},
+    producer::{ActiveProducer, ProducerStates},
+    segment::{IndexProgress, Segment},
+};
+
+pub struct Log {
+    partition: TopicPartition,
+    topic_id: Uuid,
+    path: PathBuf,
+    dir: Arc<LogDir>,
+    config: RwLock<Arc<LogConfig>>,
+    appender: Mutex<Appender>,
+    epochs: Mutex<LeaderEpochs>,
+    ends: Mutex<Ends>,
+    segments: RwLock<Arc<Vec<Arc<Segment>>>>,
+    unsynced: Mutex<Unsynced>,
+    log_start_offset: AtomicI64,
+    log_end_offset: AtomicI64,
+    high_watermark: AtomicI64,
+    /// `i64::MAX` when every record is decided.
+    first_unstable: AtomicI64,
+    /// Up to where the last checkpoint says that nothing need be scanned.
+    checkpointed: AtomicI64,
+    /// Stands in the directory's commit queue.
+    queued: AtomicBool,
+    /// A segment was left since the last checkpoint.
+    rolled: AtomicBool,
+    deleted: AtomicBool,
+    offline: OnceLock<Offline>,
+    slot: Slot,
+}
+
+/// What only the appender needs.
+#[derive(Debug)]
+pub(crate) struct Appender {
+    active: Arc<Segment>,
+    file: Arc<dyn File>,
+    next_offset: Offset,
+    index: IndexProgress,
+    /// The largest timestamp of the active segment's first batch: its age counts from it.
+    first_timestamp: Option<TimestampMs>,
+    /// When the first batch came into the active segment, for batches without timestamps.
+    created: Option<TimestampMs>,
+    producers: ProducerStates,
+    /// Whether `producers` changed since the last snapshot.
+    producers_changed: bool,
+    last_flush: Option<TimestampMs>,
+}
+
+/// A place between two batches: an offset, and where its batch begins or will begin.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    pub(crate) offset: Offset,
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) position: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Ends {
+    log_end: Mark,
+    durable: Mark,
+    /// How often the log was truncated: what was flushed before then says nothing.
+    truncations: u64,
+}
+
+/// Files and directories that a flush has to cover besides the active segment's file.
+#[derive(Debug, Default)]
+pub(crate) struct Unsynced {
+    files: Vec<Arc<dyn File>>,
+    dirs: Vec<PathBuf>,
+}
+
+impl Unsynced {
+    fn add_dir(&mut self, path: &Path) {
+        if !self.dirs.iter().any(|known| known == path) {
+            self.dirs.push(path.to_owned());
+        }
+    }
+}
+
+/// What a log is made of once its directory was read; see [`load()`].
+pub(crate) struct Parts {
+    pub(crate) partition: TopicPartition,
+    pub(crate) topic_id: Uuid,
+    pub(crate) path: PathBuf,
+    pub(crate) config: LogConfig,
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) next_offset: Offset,
+    pub(crate) log_start_offset: Offset,
+    pub(crate) index: IndexProgress,
+    pub(crate) producers: ProducerStates,
+    pub(crate) epochs: LeaderEpochs,
+    pub(crate) unsynced: Unsynced,
+    pub(crate) slot: Slot,
+    /// Everything is on the disk already.
+    pub(crate) durable: bool,
+}
+
+impl Log {
+    pub(crate) fn new(dir: Arc<LogDir>, parts: Parts) -> Result<Arc<Self>, StorageError> {
+        let active = parts.segments.last().expect("a log has at least one segment").clone();
+        let first_timestamp = active.first_timestamp(&*dir.fs)?;
+        let file = active.file(&*dir.fs)?.clone();
+        let mark =
+            |segment: &Arc<Segment>, offset, position| Mark { offset, segment: segment.clone(), position };
+        let log_end = mark(&active, parts.next_offset, active.size());
+        let first = &parts.segments[0];
+        let durable = if parts.durable || dir.shared.durability == Durability::Os {
+            log_end.clone()
+        } else {
+            mark(first, parts.log_start_offset.max(first.base_offset), 0)
+        };
+        let high_watermark = durable.offset;
+        let first_unstable = parts.producers.first_unstable().map_or(i64::MAX, |offset| offset.0);
+        let appender = Appender {
+            active,
+            file,
+            next_offset: parts.next_offset,
+            index: parts.index,
+            first_timestamp,
+            created: None,
+            producers: parts.producers,
+            producers_changed: true,
+            last_flush: None,
+        };
+        Ok(Arc::new(Self {
+            partition: parts.partition,
+            topic_id: parts.topic_id,
+            path: parts.path,
+            dir,
+            config: RwLock::new(Arc::new(parts.config)),
+            appender: Mutex::new(appender),
+            epochs: Mutex::new(parts.epochs),
+            ends: Mutex::new(Ends { log_end, durable, truncations: 0 }),
+            segments: RwLock::new(Arc::new(parts.segments)),
+            unsynced: Mutex::new(parts.unsynced),
+            log_start_offset: AtomicI64::new(parts.log_start_offset.0),
+            log_end_offset: AtomicI64::new(parts.next_offset.0),
+            high_watermark: AtomicI64::new(high_watermark.0),
+            first_unstable: AtomicI64::new(first_unstable),
+            checkpointed: AtomicI64::new(-1),
+            queued: AtomicBool::new(false),
+            rolled: AtomicBool::new(false),
+            deleted: AtomicBool::new(false),
+            offline: OnceLock::new(),
+            slot: parts.slot,
+        }))
+    }
+
+    pub fn partition(&self) -> &TopicPartition {
+        &self.partition
+    }
+
+    pub fn topic_id(&self) -> Uuid {
+        self.topic_id
+    }
+
+    /// The partition's directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Of the log directory that holds it (`directory.id`).
+    pub fn directory_id(&self) -> Uuid {
+        self.dir.id
+    }
+
+    pub fn log_dir(&self) -> &Path {
+        &self.dir.path
+    }
+
+    pub fn config(&self) -> Arc<LogConfig> {
+        self.config.read().clone()
+    }
+
+    /// Takes effect with the next append or tick.
+    pub fn update_config(&self, config: LogConfig) {
+        *self.config.write() = Arc::new(config);
+    }
+
+    pub fn log_start_offset(&self) -> Offset {
+        Offset(self.log_start_offset.load(Ordering::Acquire))
+    }
+
+    pub fn log_end_offset(&self) -> Offset {
+        Offset(self.log_end_offset.load(Ordering::Acquire))
+    }
+
+    /// Up to where readers see: the durable offset, or the log's end when durability is the system's.
+    pub fn high_watermark(&self) -> Offset {
+        Offset(self.high_watermark.load(Ordering::Acquire))
+    }
+
+    /// Up to where readers of committed records see.
+    pub fn last_stable_offset(&self) -> Offset {
+        self.high_watermark().min(Offset(self.first_unstable.load(Ordering::Acquire)))
+    }
+
+    /// Of all batches, as DescribeLogDirs shows it.
+    pub fn size_bytes(&self) -> u64 {
+        self.segments().iter().map(|segment| segment.size()).sum()
+    }
+
+    pub fn segment_count(&self) -> usize {
+        self.segments().len()
+    }
+
+    pub fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    /// Why nothing can be read or written any more, if so.
+    pub fn offline(&self) -> Option<Offline> {
+        self.check_online().err()
+    }
+
+    pub fn is_offline(&self) -> bool {
+        self.offline.get().is_some() || self.dir.offline.get().is_some()
+    }
+
+    pub(crate) fn check_online(&self) -> Result<(), Offline> {
+        if let Some(offline) = self.offline.get() {
+            return Err(offline.clone());
+        }
+        self.dir.check_online()
+    }
+
+    pub(crate) fn mark_deleted(&self) {
+        self.deleted.store(true, Ordering::Release);
+        drop(self.offline.set(Offline { reason: format!("{} was deleted", self.partition) }));
+    }
+
+    pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
+        self.epochs.lock().latest()
+    }
+
+    pub fn leader_epochs(&self) -> Vec<EpochStart> {
+        self.epochs.lock().entries().to_vec()
+    }
+
+    /// The leader epoch of the record at `offset`.
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.epochs.lock().epoch_of(offset)
+    }
+
+    /// Where `epoch` ends (OffsetForLeaderEpoch): the epoch that the answer is about and the offset after its
+    /// last record; None for an epoch that the log does not know.
+    pub fn offset_for_leader_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let log_end_offset = self.log_end_offset();
+        self.epochs.lock().end_offset(epoch, log_end_offset)
+    }
+
+    /// Notes that a new leadership begins at the log's end, as a leader does when it is made one.
+    pub fn assign_leader_epoch(&self, epoch: LeaderEpoch) {
+        let appender = self.appender.lock();
+        self.epochs.lock().assign(epoch, appender.next_offset);
+    }
+
+    pub fn active_producers(&self) -> Vec<ActiveProducer> {
+        self.appender.lock().producers.active()
+    }
+
+    pub(crate) fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
+        self.segments.read().clone()
+    }
+
+    pub(crate) fn dir(&self) -> &Arc<LogDir> {
+        &self.dir
+    }
+
+    /// Turns what the disk did into what it means: a full disk passes, anything else poisons the directory.
+    pub(crate) fn storage_failure(&self, error: StorageError) -> LogError {
+        if error.is_full() {
+            return LogError::Full { dir: self.dir.path.clone() };
+        }
+        if !self.is_deleted() {
+            self.dir.poison(&error);
+        }
+        LogError::Storage(error)
+    }
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("partition", &self.partition)
+            .field("log_start_offset", &self.log_start_offset())
+            .field("high_watermark", &self.high_watermark())
+            .field("log_end_offset", &self.log_end_offset())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,194 @@
+//! Reading whole batches from an offset on (`UnifiedLog.read`, `LogSegment.read`; KIP-74).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millstream_record::batch::{BatchError, batches};
+use millstream_types::Offset;
+
+use super::{Ends, Log, Mark};
+use crate::{
+    dir::Durability,
+    error::{At, ReadError},
+    scan::{Invalid, Located},
+    segment::Segment,
+    txn_index::AbortedTxn,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadRequest {
+    pub offset: Offset,
+    pub max_bytes: usize,
+    /// The first batch is returned even if it is larger than `max_bytes`.
+    pub at_least_one: bool,
+    pub isolation: Isolation,
+}
+
+/// Up to where a reader sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// The high watermark.
+    ReadUncommitted,
+    /// The last stable offset; aborted transactions are named.
+    ReadCommitted,
+    /// Everything: for the broker's own replay.
+    LogEnd,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadResult {
+    /// Whole batches; empty when there is nothing (yet) or `max_bytes` does not allow the first.
+    pub records: Bytes,
+    pub high_watermark: Offset,
+    pub last_stable_offset: Offset,
+    pub log_start_offset: Offset,
+    /// For [`Isolation::ReadCommitted`]: the aborted transactions with records among those returned, by first
+    /// offset.
+    pub aborted: Vec<AbortedTxn>,
+}
+
+impl Log {
+    /// Reads batches of one segment, beginning with the one that holds `offset`.
+    pub fn read(&self, request: ReadRequest) -> Result<ReadResult, ReadError> {
+        self.check_online()?;
+        let ends = self.ends.lock().clone();
+        let (offset, log_start_offset) = (request.offset, self.log_start_offset());
+        let log_end_offset = ends.log_end.offset;
+        if offset < log_start_offset || offset > log_end_offset {
+            return Err(ReadError::OutOfRange { offset, log_start_offset, log_end_offset });
+        }
+        let bound = self.bound(&ends, request.isolation)?;
+        let mut result = ReadResult {
+            records: Bytes::new(),
+            high_watermark: self.high_watermark(),
+            last_stable_offset: self.last_stable_offset(),
+            log_start_offset,
+            aborted: Vec::new(),
+        };
+        if offset >= bound.offset {
+            return Ok(result);
+        }
+        let segments = self.segments();
+        let after = segments.partition_point(|segment| segment.base_offset <= offset);
+        for segment in &segments[after.saturating_sub(1)..] {
+            let Some(end) = end_in(segment, &bound) else { break };
+            let Some(first) =
+                segment.locate(&*self.dir.fs, offset, end).map_err(|error| self.failed(error))?
+            else {
+                continue;
+            };
+            let Some((records, next)) = self.read_from(segment, &first, end, &request)? else { break };
+            if request.isolation == Isolation::ReadCommitted {
+                result.aborted = aborted_in(&segments, offset, next);
+            }
+            result.records = records;
+            break;
+        }
+        Ok(result)
+    }
+
+    /// The batches from `first` on that `max_bytes` allows, and the offset after the last.
+    fn read_from(
+        &self,
+        segment: &Segment,
+        first: &Located,
+        end: u64,
+        request: &ReadRequest,
+    ) -> Result<Option<(Bytes, Offset)>, ReadError> {
+        let first_bytes = first.header.size_in_bytes();
+        if first_bytes > request.max_bytes && !request.at_least_one {
+            return Ok(None);
+        }
+        let left = usize::try_from(end - first.position).unwrap_or(usize::MAX);
+        let wanted = request.max_bytes.max(first_bytes).min(left);
+        let mut bytes = Vec::new();
+        let file = segment.file(&*self.dir.fs)?;
+        file.read_into(&mut bytes, wanted, first.position)
+            .at("read", segment.path())
+            .map_err(|error| self.failed(error.into()))?;
+        let mut walk = batches(&bytes);
+        let mut next = request.offset;
+        for batch in walk.by_ref() {
+            match batch {
+                Ok(batch) => next = batch.header.next_offset(),
+                // What is corrupt behind good batches is met, and reported, by the read that begins there.
+                Err(_) if next > request.offset => break,
+                Err(error) => {
+                    return Err(segment.corrupt(&Invalid { position: first.position, error }));
+                }
+            }
+        }
+        let whole = walk.position();
+        if whole == 0 {
+            let error = BatchError::Truncated { needed: first_bytes, found: bytes.len() };
+            return Err(segment.corrupt(&Invalid { position: first.position, error }));
+        }
+        bytes.truncate(whole);
+        segment.remember(next, first.position + whole as u64);
+        Ok(Some((Bytes::from(bytes), next)))
+    }
+
+    /// A disk that cannot be read is not trusted any more.
+    fn failed(&self, error: ReadError) -> ReadError {
+        match error {
+            ReadError::Storage(error) => match self.storage_failure(error) {
+                crate::LogError::Storage(error) => ReadError::Storage(error),
+                other => ReadError::Offline(crate::Offline { reason: other.to_string() }),
+            },
+            other => other,
+        }
+    }
+
+    fn bound(&self, ends: &Ends, isolation: Isolation) -> Result<Mark, ReadError> {
+        let high_watermark = match self.dir.shared.durability {
+            Durability::Disk => &ends.durable,
+            Durability::Os => &ends.log_end,
+        };
+        match isolation {
+            Isolation::LogEnd => Ok(ends.log_end.clone()),
+            Isolation::ReadUncommitted => Ok(high_watermark.clone()),
+            Isolation::ReadCommitted => {
+                let stable = self.last_stable_offset();
+                if stable >= high_watermark.offset {
+                    Ok(high_watermark.clone())
+                } else {
+                    self.mark_at(stable)
+                }
+            }
+        }
+    }
+
+    /// The place of the first batch at or after `offset`, which begins one.
+    fn mark_at(&self, offset: Offset) -> Result<Mark, ReadError> {
+        let segments = self.segments();
+        let after = segments.partition_point(|segment| segment.base_offset <= offset);
+        let segment = segments[after.saturating_sub(1)].clone();
+        let end = segment.size();
+        let found = segment.locate(&*self.dir.fs, offset, end).map_err(|error| self.failed(error))?;
+        let position = found.map_or(end, |found| found.position);
+        segment.remember(offset, position);
+        Ok(Mark { offset, segment, position })
+    }
+}
+
+/// Where reading must stop in `segment`; None if all of it lies beyond the bound.
+fn end_in(segment: &Segment, bound: &Mark) -> Option<u64> {
+    match segment.base_offset.cmp(&bound.segment.base_offset) {
+        std::cmp::Ordering::Less => Some(segment.size()),
+        std::cmp::Ordering::Equal => Some(bound.position),
+        std::cmp::Ordering::Greater => None,
+    }
+}
+
+fn aborted_in(segments: &[Arc<Segment>], first: Offset, end: Offset) -> Vec<AbortedTxn> {
+    let mut found = Vec::new();
+    let from = segments.partition_point(|segment| segment.base_offset <= first).saturating_sub(1);
+    // A transaction's entry stands where its marker is, which may be segments later.
+    for segment in &segments[from..] {
+        if segment.aborted.collect(first, end, &mut found) {
+            break;
+        }
+    }
+    found.sort_by_key(|txn| txn.first_offset);
+    found
+}

@@ -1,0 +1,247 @@
+//! A segment: a `.log` file of batches, its indexes, its aborted transactions (`LogSegment`).
+//!
+//! The batches in `[0, size)` are whole and never change, so readers need no lock: the one appender writes
+//! behind `size` and then moves it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use millstream_record::batch::BatchHeader;
+use millstream_types::{Offset, TimestampMs};
+use parking_lot::Mutex;
+
+use crate::{
+    config::LogConfig,
+    error::{At, ReadError, StorageError},
+    fs::{File, Fs, OpenMode},
+    index::{Entry, OffsetEntry, SparseIndex, TimeEntry},
+    names::{INDEX, LOG, TIME_INDEX, TXN_INDEX, file_path},
+    scan::{HeaderWalk, Invalid, Located},
+    txn_index::TxnIndex,
+};
+
+/// Places where reads ended lately: the next read of the same consumer begins there.
+const HINTS: usize = 8;
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) base_offset: Offset,
+    path: PathBuf,
+    file: OnceLock<Arc<dyn File>>,
+    size: AtomicU64,
+    pub(crate) index: SparseIndex<OffsetEntry>,
+    pub(crate) time_index: SparseIndex<TimeEntry>,
+    pub(crate) aborted: TxnIndex,
+    max_timestamp: Mutex<Option<TimeEntry>>,
+    /// The largest timestamp of the first batch; the segment's age counts from it.
+    first_timestamp: Mutex<Option<TimestampMs>>,
+    hints: Mutex<Hints>,
+}
+
+#[derive(Debug, Default)]
+struct Hints {
+    places: [Option<(Offset, u64)>; HINTS],
+    next: usize,
+}
+
+impl Segment {
+    /// Without entries in its indexes; whatever index files are there will be replaced.
+    pub(crate) fn new(dir: &Path, base_offset: Offset, size: u64) -> Self {
+        Self::with_indexes(
+            dir,
+            base_offset,
+            size,
+            SparseIndex::empty(base_offset, file_path(dir, base_offset, INDEX)),
+            SparseIndex::empty(base_offset, file_path(dir, base_offset, TIME_INDEX)),
+            TxnIndex::empty(file_path(dir, base_offset, TXN_INDEX)),
+        )
+    }
+
+    pub(crate) fn with_indexes(
+        dir: &Path,
+        base_offset: Offset,
+        size: u64,
+        index: SparseIndex<OffsetEntry>,
+        time_index: SparseIndex<TimeEntry>,
+        aborted: TxnIndex,
+    ) -> Self {
+        let max_timestamp = Mutex::new(time_index.last());
+        Self {
+            base_offset,
+            path: file_path(dir, base_offset, LOG),
+            file: OnceLock::new(),
+            size: AtomicU64::new(size),
+            index,
+            time_index,
+            aborted,
+            max_timestamp,
+            first_timestamp: Mutex::new(None),
+            hints: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opened at first use and kept.
+    pub(crate) fn file(&self, fs: &dyn Fs) -> Result<&Arc<dyn File>, StorageError> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = fs.open(&self.path, OpenMode::Write).at("open", &self.path)?;
+        Ok(self.file.get_or_init(|| file))
+    }
+
+    /// Begins the segment with an empty file.
+    pub(crate) fn create_file(&self, fs: &dyn Fs) -> Result<Arc<dyn File>, StorageError> {
+        let file = fs.open(&self.path, OpenMode::Truncate).at("create", &self.path)?;
+        Ok(self.file.get_or_init(|| file).clone())
+    }
+
+    /// The active segment's file is open since it became the active one.
+    pub(crate) fn open_file(&self) -> &Arc<dyn File> {
+        self.file.get().expect("an active segment's file is open")
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_size(&self, size: u64) {
+        self.size.store(size, Ordering::Release);
+    }
+
+    /// The latest timestamp, with the last offset of the batch that has it.
+    pub(crate) fn max_timestamp(&self) -> Option<TimeEntry> {
+        *self.max_timestamp.lock()
+    }
+
+    pub(crate) fn note_timestamp(&self, header: &BatchHeader) {
+        let Some(timestamp) = header.max_timestamp() else { return };
+        let mut max = self.max_timestamp.lock();
+        if max.is_none_or(|max| timestamp > max.timestamp) {
+            *max = Some(TimeEntry { timestamp, offset: header.last_offset() });
+        }
+    }
+
+    pub(crate) fn first_timestamp(&self, fs: &dyn Fs) -> Result<Option<TimestampMs>, StorageError> {
+        let mut known = self.first_timestamp.lock();
+        if known.is_none() && self.size() > 0 {
+            let file = self.file(fs)?;
+            if let Ok(Some(first)) = HeaderWalk::new(&**file, 0, self.size()).next().at("read", &self.path)? {
+                *known = first.header.max_timestamp();
+            }
+        }
+        Ok(*known)
+    }
+
+    /// The file reaches as far as indexes allow: one more batch needs a new segment.
+    pub(crate) fn indexes_are_full(&self, config: &LogConfig) -> bool {
+        let bytes = config.segment_index_bytes as usize;
+        // The time index keeps its last slot for the entry that is written when the segment is left.
+        self.index.count() >= bytes / OffsetEntry::BYTES
+            || self.time_index.count() + 1 >= bytes / TimeEntry::BYTES
+    }
+
+    /// Whether `offset` can be an entry of this segment's indexes.
+    pub(crate) fn can_hold(&self, offset: Offset) -> bool {
+        (0..=i64::from(i32::MAX)).contains(&offset.since(self.base_offset))
+    }
+
+    /// Nothing more will be appended: the time index gets its last entry.
+    pub(crate) fn finish_time_index(&self) {
+        if let Some(max) = self.max_timestamp() {
+            self.time_index.push(max);
+        }
+    }
+
+    /// Writes the indexes out; what was written to still has to be synced.
+    pub(crate) fn write_indexes(&self, fs: &dyn Fs) -> Result<Vec<Arc<dyn File>>, StorageError> {
+        let (offsets, times) = (self.index.write_out(fs)?, self.time_index.write_out(fs)?);
+        Ok(offsets.into_iter().chain(times).collect())
+    }
+
+    /// The batch that holds `offset` or, if compaction left a gap there, the first one after it. None when
+    /// there is none before `end`.
+    pub(crate) fn locate(&self, fs: &dyn Fs, offset: Offset, end: u64) -> Result<Option<Located>, ReadError> {
+        if let Some(position) = self.hint(offset).filter(|position| *position < end)
+            && let Some(found) = self.walk_to(fs, offset, position, end)?.ok().flatten()
+        {
+            return Ok(Some(found));
+        }
+        let entry = self.index.last_where(fs, |entry| entry.last_offset <= offset)?;
+        let from_index = entry.filter(|entry| entry.position < end);
+        if let Some(entry) = from_index {
+            let file = self.file(fs)?;
+            let mut walk = HeaderWalk::new(&**file, entry.position, end);
+            let first = walk.next().at("read", &self.path)?;
+            // The entry is only a hint; what it leads to must be the batch that it was made for.
+            match first {
+                Ok(Some(batch)) if batch.header.last_offset() == entry.last_offset => {
+                    return self.walk_to(fs, offset, entry.position, end)?.map_err(|bad| self.corrupt(&bad));
+                }
+                _ => tracing::warn!(path = %self.index.path().display(), ?entry, "index entry is wrong"),
+            }
+        }
+        self.walk_to(fs, offset, 0, end)?.map_err(|bad| self.corrupt(&bad))
+    }
+
+    fn walk_to(
+        &self,
+        fs: &dyn Fs,
+        offset: Offset,
+        position: u64,
+        end: u64,
+    ) -> Result<Result<Option<Located>, Invalid>, StorageError> {
+        let file = self.file(fs)?;
+        let mut walk = HeaderWalk::new(&**file, position, end);
+        loop {
+            match walk.next().at("read", &self.path)? {
+                Ok(Some(batch)) if batch.header.last_offset() < offset => {}
+                other => return Ok(other),
+            }
+        }
+    }
+
+    pub(crate) fn corrupt(&self, bad: &Invalid) -> ReadError {
+        ReadError::Corrupt { path: self.path.clone(), position: bad.position, reason: bad.error.to_string() }
+    }
+
+    /// The batch from `offset` on begins at `position`.
+    pub(crate) fn remember(&self, offset: Offset, position: u64) {
+        let mut hints = self.hints.lock();
+        let next = hints.next;
+        hints.places[next] = Some((offset, position));
+        hints.next = (next + 1) % HINTS;
+    }
+
+    fn hint(&self, offset: Offset) -> Option<u64> {
+        let hints = self.hints.lock();
+        hints.places.iter().flatten().find(|(known, _)| *known == offset).map(|(_, position)| *position)
+    }
+}
+
+/// Adds index entries as batches are appended or scanned: one after every `index.interval.bytes`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct IndexProgress {
+    pub(crate) bytes_since_entry: u64,
+}
+
+impl IndexProgress {
+    pub(crate) fn note(&mut self, segment: &Segment, batch: &Located, interval_bytes: u32) {
+        segment.note_timestamp(&batch.header);
+        if self.bytes_since_entry > u64::from(interval_bytes) {
+            let last_offset = batch.header.last_offset();
+            segment.index.push(OffsetEntry { last_offset, position: batch.position });
+            segment.finish_time_index();
+            self.bytes_since_entry = 0;
+        }
+        self.bytes_since_entry += batch.header.size_in_bytes() as u64;
+    }
+}

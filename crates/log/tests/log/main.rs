@@ -1,0 +1,4 @@
+//! The log through its public interface, on real files.
+
+mod append;
+mod support;
