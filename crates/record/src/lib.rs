@@ -9,6 +9,8 @@ pub mod batch;
 pub mod compress;
 pub mod control;
 pub mod internal;
+#[cfg(feature = "json")]
+mod json;
 pub mod kraft;
 pub mod messages;
 mod varint;

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::table::{Field, Message, Struct, Type, Versions};
 
-/// The module of one message: its struct, the structs within, reading and writing.
-pub(crate) fn module(message: &Message) -> String {
+/// The module of one message: its struct, the structs within, reading and writing; where `json`, they can
+/// be shown as JSON with Kafka's field names.
+pub(crate) fn module(message: &Message, json: bool) -> String {
     let mut out = String::new();
     let name = &message.name;
     let flexible = match message.flexible {
@@ -18,7 +19,7 @@ pub(crate) fn module(message: &Message) -> String {
     emit(&mut out, format!("pub mod {} {{ use super::*;\n", snake(name)));
     emit(&mut out, format!("/// {plural} {}, {flexible}{unstable}.", message.versions));
     for item in &message.structs {
-        StructEmitter { message, item, out: &mut out }.emit();
+        StructEmitter { message, item, json, out: &mut out }.emit();
     }
     emit(&mut out, message_impl(message));
     emit(&mut out, "}".to_owned());
@@ -64,6 +65,7 @@ fn message_impl(message: &Message) -> String {
 struct StructEmitter<'a> {
     message: &'a Message,
     item: &'a Struct,
+    json: bool,
     out: &'a mut String,
 }
 
@@ -93,6 +95,10 @@ impl StructEmitter<'_> {
     fn definition(&mut self, derived_default: bool) {
         let default = if derived_default { ", Default" } else { "" };
         self.line(format!("#[derive(Debug, Clone, PartialEq{default})]"));
+        if self.json {
+            let attribute = "derive(serde::Serialize), serde(rename_all = \"camelCase\")";
+            self.line(format!("#[cfg_attr(feature = \"json\", {attribute})]"));
+        }
         self.line(format!("pub struct {} {{", self.item.name));
         for field in &self.item.fields {
             if field.versions != self.item.versions {
@@ -104,9 +110,18 @@ impl StructEmitter<'_> {
                 let plural = if !open && field.versions.first == field.versions.last { "" } else { "s" };
                 self.line(format!("/// Version{plural} {span}."));
             }
+            if self.json && is_opaque(&field.kind) {
+                self.line(
+                    "#[cfg_attr(feature = \"json\", serde(serialize_with = \"crate::json::opaque\"))]"
+                        .to_owned(),
+                );
+            }
             self.line(format!("pub {}: {},", field_name(field), field_type(field)));
         }
         if self.message.flexible.is_some() {
+            if self.json {
+                self.line("#[cfg_attr(feature = \"json\", serde(skip))]".to_owned());
+            }
             self.line("pub unknown_tagged_fields: Vec<(u32, Bytes)>,".to_owned());
         }
         self.line("}\n".to_owned());
@@ -429,6 +444,15 @@ fn rust_type(kind: &Type) -> String {
         Type::Struct(name) => name.clone(),
         Type::Array(element) => format!("Vec<{}>", rust_type(element)),
         fixed => fixed_name(fixed).to_owned(),
+    }
+}
+
+/// Whether JSON shows it as base64.
+fn is_opaque(kind: &Type) -> bool {
+    match kind {
+        Type::Bytes | Type::Uuid => true,
+        Type::Array(element) => is_opaque(element),
+        _ => false,
     }
 }
 

@@ -53,7 +53,8 @@ fn table_file(table: &Table, wire: &str) -> String {
     );
     text.push_str(&format!("use {wire}::*;\n\n"));
     for message in &table.messages {
-        text.push_str(&module(message));
+        // What is stored, people look at with `millstream log dump`.
+        text.push_str(&module(message, table.group != "client"));
         text.push('\n');
     }
     if let [request, response] = table.messages.as_slice()
@@ -232,6 +233,7 @@ fn metadata_record(tables: &[&Table]) -> String {
         "\nuse millstream_types::codec::{{DecodeError, DecodeErrorKind, EncodeError, Message, Reader, Writer}};\n
         /// Any record of the metadata log.
         #[derive(Debug, Clone, PartialEq)]
+        #[cfg_attr(feature = \"json\", derive(serde::Serialize), serde(untagged))]
         pub enum MetadataRecord {{ {variants} }}\n
         impl MetadataRecord {{
             /// The number that stands in the record's frame.

@@ -9,8 +9,10 @@ pub mod consumer_protocol_subscription {
 
     /// Versions 0-3, none of them flexible.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConsumerProtocolSubscription {
         pub topics: Vec<String>,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub user_data: Option<Bytes>,
         /// Versions 1+.
         pub owned_partitions: Vec<TopicPartition>,
@@ -66,6 +68,7 @@ pub mod consumer_protocol_subscription {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TopicPartition {
         pub topic: String,
         pub partitions: Vec<i32>,
@@ -110,8 +113,10 @@ pub mod consumer_protocol_assignment {
 
     /// Versions 0-3, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConsumerProtocolAssignment {
         pub assigned_partitions: Vec<TopicPartition>,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub user_data: Option<Bytes>,
     }
 
@@ -133,6 +138,7 @@ pub mod consumer_protocol_assignment {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TopicPartition {
         pub topic: String,
         pub partitions: Vec<i32>,

@@ -9,6 +9,7 @@ pub mod control_record_type_schema {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ControlRecordTypeSchema {
         pub r#type: i16,
     }
@@ -50,6 +51,7 @@ pub mod end_txn_marker {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct EndTxnMarker {
         pub coordinator_epoch: i32,
     }
@@ -91,11 +93,13 @@ pub mod leader_change_message {
 
     /// Versions 0-1, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct LeaderChangeMessage {
         pub version: i16,
         pub leader_id: i32,
         pub voters: Vec<Voter>,
         pub granting_voters: Vec<Voter>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -122,10 +126,13 @@ pub mod leader_change_message {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct Voter {
         pub voter_id: i32,
         /// Versions 1+.
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub voter_directory_id: Uuid,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -173,9 +180,11 @@ pub mod snapshot_header_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct SnapshotHeaderRecord {
         pub version: i16,
         pub last_contained_log_timestamp: i64,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -221,8 +230,10 @@ pub mod snapshot_footer_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct SnapshotFooterRecord {
         pub version: i16,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -263,9 +274,11 @@ pub mod kraft_version_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct KRaftVersionRecord {
         pub version: i16,
         pub kraft_version: i16,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -311,9 +324,11 @@ pub mod voters_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct VotersRecord {
         pub version: i16,
         pub voters: Vec<Voter>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -336,11 +351,14 @@ pub mod voters_record {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct Voter {
         pub voter_id: i32,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub voter_directory_id: Uuid,
         pub endpoints: Vec<Endpoint>,
         pub kraft_version_feature: KRaftVersionFeature,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -365,10 +383,12 @@ pub mod voters_record {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct Endpoint {
         pub name: String,
         pub host: String,
         pub port: u16,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -391,9 +411,11 @@ pub mod voters_record {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct KRaftVersionFeature {
         pub min_supported_version: i16,
         pub max_supported_version: i16,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -9,10 +9,12 @@ pub mod default_principal_data {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct DefaultPrincipalData {
         pub r#type: String,
         pub name: String,
         pub token_authenticated: bool,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -9,6 +9,7 @@ pub mod legacy_offset_commit_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct LegacyOffsetCommitKey {
         pub group: String,
         pub topic: String,
@@ -54,6 +55,7 @@ pub mod legacy_offset_commit_value {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct LegacyOffsetCommitValue {
         pub offset: i64,
         pub metadata: String,

@@ -9,6 +9,7 @@ pub mod offset_commit_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct OffsetCommitKey {
         pub group: String,
         pub topic: String,
@@ -54,6 +55,7 @@ pub mod offset_commit_value {
 
     /// Versions 0-4, flexible from 4.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct OffsetCommitValue {
         pub offset: i64,
         /// Versions 3+.
@@ -63,7 +65,9 @@ pub mod offset_commit_value {
         /// Version 1.
         pub expire_timestamp: i64,
         /// Versions 4+.
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub topic_id: Uuid,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

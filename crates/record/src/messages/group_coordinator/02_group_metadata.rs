@@ -9,6 +9,7 @@ pub mod group_metadata_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct GroupMetadataKey {
         pub group: String,
     }
@@ -50,6 +51,7 @@ pub mod group_metadata_value {
 
     /// Versions 0-4, flexible from 4.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct GroupMetadataValue {
         pub protocol_type: String,
         pub generation: i32,
@@ -58,6 +60,7 @@ pub mod group_metadata_value {
         /// Versions 2+.
         pub current_state_timestamp: i64,
         pub members: Vec<MemberMetadata>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -106,6 +109,7 @@ pub mod group_metadata_value {
     }
 
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct MemberMetadata {
         pub member_id: String,
         /// Versions 3+.
@@ -115,8 +119,11 @@ pub mod group_metadata_value {
         /// Versions 1+.
         pub rebalance_timeout: i32,
         pub session_timeout: i32,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub subscription: Bytes,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub assignment: Bytes,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -9,6 +9,7 @@ pub mod consumer_group_partition_metadata_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConsumerGroupPartitionMetadataKey {
         pub group_id: String,
     }
@@ -50,8 +51,10 @@ pub mod consumer_group_partition_metadata_value {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConsumerGroupPartitionMetadataValue {
         pub topics: Vec<TopicMetadata>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -72,11 +75,14 @@ pub mod consumer_group_partition_metadata_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TopicMetadata {
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub topic_id: Uuid,
         pub topic_name: String,
         pub num_partitions: i32,
         pub partition_metadata: Vec<PartitionMetadata>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -101,9 +107,11 @@ pub mod consumer_group_partition_metadata_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct PartitionMetadata {
         pub partition: i32,
         pub racks: Vec<String>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

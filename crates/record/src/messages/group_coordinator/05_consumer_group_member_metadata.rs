@@ -9,6 +9,7 @@ pub mod consumer_group_member_metadata_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConsumerGroupMemberMetadataKey {
         pub group_id: String,
         pub member_id: String,
@@ -52,6 +53,7 @@ pub mod consumer_group_member_metadata_value {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConsumerGroupMemberMetadataValue {
         pub instance_id: Option<String>,
         pub rack_id: Option<String>,
@@ -62,6 +64,7 @@ pub mod consumer_group_member_metadata_value {
         pub rebalance_timeout_ms: i32,
         pub server_assignor: Option<String>,
         pub classic_member_metadata: Option<ClassicMemberMetadata>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -131,9 +134,11 @@ pub mod consumer_group_member_metadata_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ClassicMemberMetadata {
         pub session_timeout_ms: i32,
         pub supported_protocols: Vec<ClassicProtocol>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -154,9 +159,12 @@ pub mod consumer_group_member_metadata_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ClassicProtocol {
         pub name: String,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub metadata: Bytes,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

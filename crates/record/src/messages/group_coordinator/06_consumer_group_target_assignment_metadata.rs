@@ -9,6 +9,7 @@ pub mod consumer_group_target_assignment_metadata_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConsumerGroupTargetAssignmentMetadataKey {
         pub group_id: String,
     }
@@ -50,9 +51,11 @@ pub mod consumer_group_target_assignment_metadata_value {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConsumerGroupTargetAssignmentMetadataValue {
         pub assignment_epoch: i32,
         pub assignment_timestamp: i64,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

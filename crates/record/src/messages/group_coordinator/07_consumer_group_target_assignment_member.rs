@@ -9,6 +9,7 @@ pub mod consumer_group_target_assignment_member_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConsumerGroupTargetAssignmentMemberKey {
         pub group_id: String,
         pub member_id: String,
@@ -52,8 +53,10 @@ pub mod consumer_group_target_assignment_member_value {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConsumerGroupTargetAssignmentMemberValue {
         pub topic_partitions: Vec<TopicPartition>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -74,9 +77,12 @@ pub mod consumer_group_target_assignment_member_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TopicPartition {
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub topic_id: Uuid,
         pub partitions: Vec<i32>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

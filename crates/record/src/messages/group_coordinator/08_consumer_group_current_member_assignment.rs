@@ -9,6 +9,7 @@ pub mod consumer_group_current_member_assignment_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConsumerGroupCurrentMemberAssignmentKey {
         pub group_id: String,
         pub member_id: String,
@@ -52,12 +53,14 @@ pub mod consumer_group_current_member_assignment_value {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConsumerGroupCurrentMemberAssignmentValue {
         pub member_epoch: i32,
         pub previous_member_epoch: i32,
         pub state: i8,
         pub assigned_partitions: Vec<TopicPartitions>,
         pub partitions_pending_revocation: Vec<TopicPartitions>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -86,10 +89,13 @@ pub mod consumer_group_current_member_assignment_value {
     }
 
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TopicPartitions {
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub topic_id: Uuid,
         pub partitions: Vec<i32>,
         pub assignment_epochs: Option<Vec<i32>>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -9,6 +9,7 @@ pub mod share_group_member_metadata_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ShareGroupMemberMetadataKey {
         pub group_id: String,
         pub member_id: String,
@@ -52,11 +53,13 @@ pub mod share_group_member_metadata_value {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ShareGroupMemberMetadataValue {
         pub rack_id: Option<String>,
         pub client_id: String,
         pub client_host: String,
         pub subscribed_topic_names: Vec<String>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -9,6 +9,7 @@ pub mod consumer_group_regular_expression_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConsumerGroupRegularExpressionKey {
         pub group_id: String,
         pub regular_expression: String,
@@ -52,10 +53,12 @@ pub mod consumer_group_regular_expression_value {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConsumerGroupRegularExpressionValue {
         pub topics: Vec<String>,
         pub version: i64,
         pub timestamp: i64,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

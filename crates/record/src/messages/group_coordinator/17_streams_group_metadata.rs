@@ -9,6 +9,7 @@ pub mod streams_group_metadata_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct StreamsGroupMetadataKey {
         pub group_id: String,
     }
@@ -50,11 +51,13 @@ pub mod streams_group_metadata_value {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct StreamsGroupMetadataValue {
         pub epoch: i32,
         pub metadata_hash: i64,
         pub validated_topology_epoch: i32,
         pub last_assignment_configs: Option<Vec<LastAssignmentConfig>>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -117,9 +120,11 @@ pub mod streams_group_metadata_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct LastAssignmentConfig {
         pub key: String,
         pub value: String,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

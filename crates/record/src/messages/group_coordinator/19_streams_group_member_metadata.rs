@@ -9,6 +9,7 @@ pub mod streams_group_member_metadata_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct StreamsGroupMemberMetadataKey {
         pub group_id: String,
         pub member_id: String,
@@ -52,6 +53,7 @@ pub mod streams_group_member_metadata_value {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct StreamsGroupMemberMetadataValue {
         pub instance_id: Option<String>,
         pub rack_id: Option<String>,
@@ -62,6 +64,7 @@ pub mod streams_group_member_metadata_value {
         pub process_id: String,
         pub user_endpoint: Option<Endpoint>,
         pub client_tags: Vec<KeyValue>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -115,9 +118,11 @@ pub mod streams_group_member_metadata_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct Endpoint {
         pub host: String,
         pub port: u16,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -138,9 +143,11 @@ pub mod streams_group_member_metadata_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct KeyValue {
         pub key: String,
         pub value: String,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -9,6 +9,7 @@ pub mod streams_group_target_assignment_member_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct StreamsGroupTargetAssignmentMemberKey {
         pub group_id: String,
         pub member_id: String,
@@ -52,10 +53,12 @@ pub mod streams_group_target_assignment_member_value {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct StreamsGroupTargetAssignmentMemberValue {
         pub active_tasks: Vec<TaskIds>,
         pub standby_tasks: Vec<TaskIds>,
         pub warmup_tasks: Vec<TaskIds>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -80,9 +83,11 @@ pub mod streams_group_target_assignment_member_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TaskIds {
         pub subtopology_id: String,
         pub partitions: Vec<i32>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

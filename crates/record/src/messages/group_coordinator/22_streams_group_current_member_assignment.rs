@@ -9,6 +9,7 @@ pub mod streams_group_current_member_assignment_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct StreamsGroupCurrentMemberAssignmentKey {
         pub group_id: String,
         pub member_id: String,
@@ -52,6 +53,7 @@ pub mod streams_group_current_member_assignment_value {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct StreamsGroupCurrentMemberAssignmentValue {
         pub member_epoch: i32,
         pub previous_member_epoch: i32,
@@ -62,6 +64,7 @@ pub mod streams_group_current_member_assignment_value {
         pub active_tasks_pending_revocation: Vec<TaskIds>,
         pub standby_tasks_pending_revocation: Vec<TaskIds>,
         pub warmup_tasks_pending_revocation: Vec<TaskIds>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -98,10 +101,12 @@ pub mod streams_group_current_member_assignment_value {
     }
 
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TaskIds {
         pub subtopology_id: String,
         pub partitions: Vec<i32>,
         pub assignment_epochs: Option<Vec<i32>>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

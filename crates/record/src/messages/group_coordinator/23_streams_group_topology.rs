@@ -9,6 +9,7 @@ pub mod streams_group_topology_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct StreamsGroupTopologyKey {
         pub group_id: String,
     }
@@ -50,9 +51,11 @@ pub mod streams_group_topology_value {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct StreamsGroupTopologyValue {
         pub epoch: i32,
         pub subtopologies: Vec<Subtopology>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -75,6 +78,7 @@ pub mod streams_group_topology_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct Subtopology {
         pub subtopology_id: String,
         pub source_topics: Vec<String>,
@@ -83,6 +87,7 @@ pub mod streams_group_topology_value {
         pub repartition_sink_topics: Vec<String>,
         pub repartition_source_topics: Vec<TopicInfo>,
         pub copartition_groups: Vec<CopartitionGroup>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -113,11 +118,13 @@ pub mod streams_group_topology_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TopicInfo {
         pub name: String,
         pub partitions: i32,
         pub replication_factor: i16,
         pub topic_configs: Vec<TopicConfig>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -142,10 +149,12 @@ pub mod streams_group_topology_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct CopartitionGroup {
         pub source_topics: Vec<i16>,
         pub source_topic_regex: Vec<i16>,
         pub repartition_source_topics: Vec<i16>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -177,9 +186,11 @@ pub mod streams_group_topology_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TopicConfig {
         pub key: String,
         pub value: String,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

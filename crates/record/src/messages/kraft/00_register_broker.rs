@@ -9,10 +9,12 @@ pub mod register_broker_record {
 
     /// Versions 0-4, flexible.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct RegisterBrokerRecord {
         pub broker_id: i32,
         /// Versions 2+.
         pub is_migrating_zk_broker: bool,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub incarnation_id: Uuid,
         pub broker_epoch: i64,
         pub end_points: Vec<BrokerEndpoint>,
@@ -22,9 +24,12 @@ pub mod register_broker_record {
         /// Versions 1+.
         pub in_controlled_shutdown: bool,
         /// Versions 3+.
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub log_dirs: Vec<Uuid>,
         /// Versions 4+.
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub cordoned_log_dirs: Option<Vec<Uuid>>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -136,11 +141,13 @@ pub mod register_broker_record {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct BrokerEndpoint {
         pub name: String,
         pub host: String,
         pub port: u16,
         pub security_protocol: i16,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -165,10 +172,12 @@ pub mod register_broker_record {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct BrokerFeature {
         pub name: String,
         pub min_supported_version: i16,
         pub max_supported_version: i16,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

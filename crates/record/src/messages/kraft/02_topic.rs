@@ -9,9 +9,12 @@ pub mod topic_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TopicRecord {
         pub name: String,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub topic_id: Uuid,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -9,8 +9,10 @@ pub mod partition_record {
 
     /// Versions 0-2, flexible.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct PartitionRecord {
         pub partition_id: i32,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub topic_id: Uuid,
         pub replicas: Vec<i32>,
         pub isr: Vec<i32>,
@@ -21,11 +23,13 @@ pub mod partition_record {
         pub leader_epoch: i32,
         pub partition_epoch: i32,
         /// Versions 1+.
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub directories: Vec<Uuid>,
         /// Versions 2+.
         pub eligible_leader_replicas: Option<Vec<i32>>,
         /// Versions 2+.
         pub last_known_elr: Option<Vec<i32>>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

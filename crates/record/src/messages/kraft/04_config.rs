@@ -9,11 +9,13 @@ pub mod config_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ConfigRecord {
         pub resource_type: i8,
         pub resource_name: String,
         pub name: String,
         pub value: Option<String>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -9,6 +9,7 @@ pub mod delegation_token_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct DelegationTokenRecord {
         pub owner: String,
         pub requester: String,
@@ -17,6 +18,7 @@ pub mod delegation_token_record {
         pub max_timestamp: i64,
         pub expiration_timestamp: i64,
         pub token_id: String,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

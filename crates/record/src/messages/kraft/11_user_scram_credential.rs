@@ -9,13 +9,18 @@ pub mod user_scram_credential_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct UserScramCredentialRecord {
         pub name: String,
         pub mechanism: i8,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub salt: Bytes,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub stored_key: Bytes,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub server_key: Bytes,
         pub iterations: i32,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -9,11 +9,13 @@ pub mod client_quota_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ClientQuotaRecord {
         pub entity: Vec<EntityData>,
         pub key: String,
         pub value: f64,
         pub remove: bool,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -40,9 +42,11 @@ pub mod client_quota_record {
     }
 
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct EntityData {
         pub entity_type: String,
         pub entity_name: Option<String>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -9,10 +9,12 @@ pub mod producer_ids_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ProducerIdsRecord {
         pub broker_id: i32,
         pub broker_epoch: i64,
         pub next_producer_id: i64,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -9,6 +9,7 @@ pub mod broker_registration_change_record {
 
     /// Versions 0-3, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct BrokerRegistrationChangeRecord {
         pub broker_id: i32,
         pub broker_epoch: i64,
@@ -16,9 +17,12 @@ pub mod broker_registration_change_record {
         /// Versions 1+.
         pub in_controlled_shutdown: i8,
         /// Versions 2+.
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub log_dirs: Vec<Uuid>,
         /// Versions 3+.
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub cordoned_log_dirs: Option<Vec<Uuid>>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

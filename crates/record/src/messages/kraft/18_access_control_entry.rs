@@ -9,7 +9,9 @@ pub mod access_control_entry_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct AccessControlEntryRecord {
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub id: Uuid,
         pub resource_type: i8,
         pub resource_name: String,
@@ -18,6 +20,7 @@ pub mod access_control_entry_record {
         pub host: String,
         pub operation: i8,
         pub permission_type: i8,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -9,8 +9,11 @@ pub mod remove_access_control_entry_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct RemoveAccessControlEntryRecord {
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub id: Uuid,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -9,9 +9,11 @@ pub mod remove_user_scram_credential_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct RemoveUserScramCredentialRecord {
         pub name: String,
         pub mechanism: i8,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

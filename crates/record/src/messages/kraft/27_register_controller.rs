@@ -9,12 +9,15 @@ pub mod register_controller_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct RegisterControllerRecord {
         pub controller_id: i32,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub incarnation_id: Uuid,
         pub zk_migration_ready: bool,
         pub end_points: Vec<ControllerEndpoint>,
         pub features: Vec<ControllerFeature>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -43,11 +46,13 @@ pub mod register_controller_record {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ControllerEndpoint {
         pub name: String,
         pub host: String,
         pub port: u16,
         pub security_protocol: i16,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -72,10 +77,12 @@ pub mod register_controller_record {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ControllerFeature {
         pub name: String,
         pub min_supported_version: i16,
         pub max_supported_version: i16,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -112,6 +112,7 @@ use millstream_types::codec::{DecodeError, DecodeErrorKind, EncodeError, Message
 
 /// Any record of the metadata log.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize), serde(untagged))]
 pub enum MetadataRecord {
     RegisterBroker(RegisterBrokerRecord),
     UnregisterBroker(UnregisterBrokerRecord),

@@ -9,8 +9,10 @@ pub mod share_snapshot_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ShareSnapshotKey {
         pub group_id: String,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub topic_id: Uuid,
         pub partition: i32,
     }
@@ -54,6 +56,7 @@ pub mod share_snapshot_value {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ShareSnapshotValue {
         pub snapshot_epoch: i32,
         pub state_epoch: i32,
@@ -63,6 +66,7 @@ pub mod share_snapshot_value {
         pub create_timestamp: i64,
         pub write_timestamp: i64,
         pub state_batches: Vec<StateBatch>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -127,11 +131,13 @@ pub mod share_snapshot_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct StateBatch {
         pub first_offset: i64,
         pub last_offset: i64,
         pub delivery_state: i8,
         pub delivery_count: i16,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

@@ -9,8 +9,10 @@ pub mod share_update_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ShareUpdateKey {
         pub group_id: String,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub topic_id: Uuid,
         pub partition: i32,
     }
@@ -54,12 +56,14 @@ pub mod share_update_value {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ShareUpdateValue {
         pub snapshot_epoch: i32,
         pub leader_epoch: i32,
         pub start_offset: i64,
         pub delivery_complete_count: i32,
         pub state_batches: Vec<StateBatch>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -115,11 +119,13 @@ pub mod share_update_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct StateBatch {
         pub first_offset: i64,
         pub last_offset: i64,
         pub delivery_state: i8,
         pub delivery_count: i16,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

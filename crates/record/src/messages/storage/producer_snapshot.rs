@@ -9,6 +9,7 @@ pub mod producer_snapshot {
 
     /// Version 1, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ProducerSnapshot {
         pub crc: u32,
         pub producer_entries: Vec<ProducerEntry>,
@@ -29,6 +30,7 @@ pub mod producer_snapshot {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct ProducerEntry {
         pub producer_id: i64,
         pub epoch: i16,

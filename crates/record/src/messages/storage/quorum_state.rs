@@ -9,6 +9,7 @@ pub mod quorum_state_data {
 
     /// Versions 0-1, flexible.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct QuorumStateData {
         /// Version 0.
         pub cluster_id: String,
@@ -16,11 +17,13 @@ pub mod quorum_state_data {
         pub leader_epoch: i32,
         pub voted_id: i32,
         /// Versions 1+.
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub voted_directory_id: Uuid,
         /// Version 0.
         pub applied_offset: i64,
         /// Version 0.
         pub current_voters: Option<Vec<Voter>>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -88,8 +91,10 @@ pub mod quorum_state_data {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct Voter {
         pub voter_id: i32,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

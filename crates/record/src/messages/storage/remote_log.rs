@@ -9,6 +9,7 @@ pub mod remote_log_segment_metadata_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct RemoteLogSegmentMetadataRecord {
         pub remote_log_segment_id: RemoteLogSegmentIdEntry,
         pub start_offset: i64,
@@ -18,9 +19,11 @@ pub mod remote_log_segment_metadata_record {
         pub event_timestamp_ms: i64,
         pub segment_leader_epochs: Vec<SegmentLeaderEpochEntry>,
         pub segment_size_in_bytes: i32,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub custom_metadata: Option<Bytes>,
         pub remote_log_segment_state: i8,
         pub txn_index_empty: bool,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -75,9 +78,12 @@ pub mod remote_log_segment_metadata_record {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct RemoteLogSegmentIdEntry {
         pub topic_id_partition: TopicIdPartitionEntry,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub id: Uuid,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -98,10 +104,13 @@ pub mod remote_log_segment_metadata_record {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TopicIdPartitionEntry {
         pub name: String,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub id: Uuid,
         pub partition: i32,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -124,9 +133,11 @@ pub mod remote_log_segment_metadata_record {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct SegmentLeaderEpochEntry {
         pub leader_epoch: i32,
         pub offset: i64,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -170,12 +181,15 @@ pub mod remote_log_segment_metadata_update_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct RemoteLogSegmentMetadataUpdateRecord {
         pub remote_log_segment_id: RemoteLogSegmentIdEntry,
         pub broker_id: i32,
         pub event_timestamp_ms: i64,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub custom_metadata: Option<Bytes>,
         pub remote_log_segment_state: i8,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -204,9 +218,12 @@ pub mod remote_log_segment_metadata_update_record {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct RemoteLogSegmentIdEntry {
         pub topic_id_partition: TopicIdPartitionEntry,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub id: Uuid,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -227,10 +244,13 @@ pub mod remote_log_segment_metadata_update_record {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TopicIdPartitionEntry {
         pub name: String,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub id: Uuid,
         pub partition: i32,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -276,11 +296,13 @@ pub mod remote_partition_delete_metadata_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct RemotePartitionDeleteMetadataRecord {
         pub topic_id_partition: TopicIdPartitionEntry,
         pub broker_id: i32,
         pub event_timestamp_ms: i64,
         pub remote_partition_delete_state: i8,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -307,10 +329,13 @@ pub mod remote_partition_delete_metadata_record {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TopicIdPartitionEntry {
         pub name: String,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub id: Uuid,
         pub partition: i32,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -356,7 +381,9 @@ pub mod remote_log_segment_metadata_snapshot_record {
 
     /// Version 0, flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct RemoteLogSegmentMetadataSnapshotRecord {
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub segment_id: Uuid,
         pub start_offset: i64,
         pub end_offset: i64,
@@ -365,9 +392,11 @@ pub mod remote_log_segment_metadata_snapshot_record {
         pub event_timestamp_ms: i64,
         pub segment_leader_epochs: Vec<SegmentLeaderEpochEntry>,
         pub segment_size_in_bytes: i32,
+        #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::opaque"))]
         pub custom_metadata: Option<Bytes>,
         pub remote_log_segment_state: i8,
         pub txn_index_empty: bool,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -422,9 +451,11 @@ pub mod remote_log_segment_metadata_snapshot_record {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct SegmentLeaderEpochEntry {
         pub leader_epoch: i32,
         pub offset: i64,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 

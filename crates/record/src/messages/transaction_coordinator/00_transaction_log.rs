@@ -9,6 +9,7 @@ pub mod transaction_log_key {
 
     /// Version 0, none of them flexible.
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TransactionLogKey {
         pub transactional_id: String,
     }
@@ -50,6 +51,7 @@ pub mod transaction_log_value {
 
     /// Versions 0-1, flexible from 1.
     #[derive(Debug, Clone, PartialEq)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct TransactionLogValue {
         pub producer_id: i64,
         /// Versions 1+.
@@ -66,6 +68,7 @@ pub mod transaction_log_value {
         pub transaction_start_timestamp_ms: i64,
         /// Versions 1+.
         pub client_transaction_version: i16,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -189,9 +192,11 @@ pub mod transaction_log_value {
     }
 
     #[derive(Debug, Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "camelCase"))]
     pub struct PartitionsSchema {
         pub topic: String,
         pub partition_ids: Vec<i32>,
+        #[cfg_attr(feature = "json", serde(skip))]
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
