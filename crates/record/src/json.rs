@@ -60,7 +60,7 @@ mod tests {
         let json = serde_json::to_value(MetadataRecord::from(record)).unwrap();
         assert_eq!(json["topicId"], "AAAAAAAAAAAAAAAAAAAAAQ");
         assert_eq!(json["directories"], serde_json::json!(["AAAAAAAAAAAAAAAAAAAAAg"]));
-        assert_eq!(json["partitionEpoch"], 0);
+        assert_eq!(json["partitionEpoch"], -1);
         assert_eq!(json.get("unknownTaggedFields"), None);
         let blob = ConsumerProtocolSubscription {
             user_data: Some(Bytes::from_static(b"\xff")),
