@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# fuzz/run.sh SECONDS [TARGET...]: runs each target (all by default) for so long; exits 1 if one finds
+# something, which then lies in fuzz/artifacts. Needs the nightly compiler and cargo-fuzz; seeds come from
+# Kafka's own codec when its jars and Java are there.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+seconds=${1:?usage: fuzz/run.sh SECONDS [TARGET...]}
+shift
+target_dir=${CARGO_TARGET_DIR:-$PWD/fuzz/target}/fuzz
+jars=${XDG_CACHE_HOME:-$HOME/.cache}/millstream/kafka-4.3.1/libs
+fuzz() { cargo +nightly fuzz "$1" --target-dir "$target_dir" "${@:2}"; }
+
+[ $# -gt 0 ] || mapfile -t targets < <(cd fuzz/fuzz_targets && printf '%s\n' *.rs | sed 's/\.rs$//')
+[ $# -eq 0 ] || targets=("$@")
+
+if [ ! -d fuzz/corpus/requests ] && [ -d "$jars" ] && command -v java >/dev/null; then
+  messages=$(mktemp)
+  java -cp "$jars/*" conformance/codec/Messages.java write 1 3 "$messages"
+  (cd fuzz && cargo +nightly run -q --target-dir "$target_dir" --bin seeds -- "$messages" corpus)
+  rm "$messages"
+fi
+for target in "${targets[@]}"; do
+  mkdir -p "fuzz/corpus/$target"
+  fuzz run "$target" -- -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -max_len=65536 -print_final_stats=1
+done
