@@ -1,1 +1,37 @@
-fn main() {}
+//! `millstream`: the platform in one binary. `up` starts it; the other commands are Kafka clients that
+//! work with any Kafka.
+
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(name = "millstream", version, about = "The whole Kafka platform in one binary")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the platform; an empty directory is set up on the way
+    Up(up::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Up(arguments) => up::run(arguments),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("millstream: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

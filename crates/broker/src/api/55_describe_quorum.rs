@@ -1,0 +1,67 @@
+//! DescribeQuorum (55), versions 0-2: the metadata log has one voter, this node.
+
+use std::sync::Arc;
+
+use millstream_protocol::messages::{
+    DescribeQuorumRequest, DescribeQuorumResponse,
+    describe_quorum_response::{Listener, Node, PartitionData, ReplicaState, TopicData},
+};
+use millstream_types::{ErrorCode, Uuid};
+
+use super::context::RequestContext;
+use crate::{parts::Parts, server::response::Reply};
+
+const METADATA_TOPIC: &str = "__cluster_metadata";
+
+pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: DescribeQuorumRequest) -> Reply {
+    let topics = request.topics.into_iter().map(|topic| {
+        let partition = |index| match (topic.topic_name.as_str(), index) {
+            (METADATA_TOPIC, 0) => describe(parts),
+            _ => PartitionData {
+                partition_index: index,
+                error_code: ErrorCode::UnknownTopicOrPartition.code(),
+                ..Default::default()
+            },
+        };
+        let partitions = topic.partitions.iter().map(|p| partition(p.partition_index)).collect();
+        TopicData { topic_name: topic.topic_name.clone(), partitions, ..Default::default() }
+    });
+    let advertised = &context.connection.advertised;
+    let listener = Listener {
+        name: context.connection.listener.to_string(),
+        host: advertised.host.clone(),
+        port: advertised.port,
+        ..Default::default()
+    };
+    let node =
+        Node { node_id: parts.controller.node_id().0, listeners: vec![listener], ..Default::default() };
+    let response = DescribeQuorumResponse {
+        error_message: None,
+        topics: topics.collect(),
+        nodes: vec![node],
+        ..Default::default()
+    };
+    context.now(&response)
+}
+
+fn describe(parts: &Parts) -> PartitionData {
+    let partition = parts.controller.partition();
+    let node_id = parts.controller.node_id().0;
+    let now = parts.clock.now().0;
+    let voter = ReplicaState {
+        replica_id: node_id,
+        replica_directory_id: Uuid::ZERO,
+        log_end_offset: partition.log.log_end_offset().0,
+        last_fetch_timestamp: now,
+        last_caught_up_timestamp: now,
+        ..Default::default()
+    };
+    PartitionData {
+        error_message: None,
+        leader_id: node_id,
+        leader_epoch: parts.controller.epoch().0,
+        high_watermark: partition.log.high_watermark().0,
+        current_voters: vec![voter],
+        ..Default::default()
+    }
+}

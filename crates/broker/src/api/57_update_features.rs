@@ -1,0 +1,58 @@
+//! UpdateFeatures (57), versions 0-2: all of the updates or none.
+
+use std::sync::Arc;
+
+use millstream_metadata::{UpgradeType, update_features};
+use millstream_protocol::messages::{
+    UpdateFeaturesRequest, UpdateFeaturesResponse, update_features_response::UpdatableFeatureResult,
+};
+
+use super::context::RequestContext;
+use crate::{error_map::Failure, parts::Parts, server::response::Reply};
+
+/// In version 0 a flag says whether a level may go down.
+const UPGRADE_TYPE_FROM: i16 = 1;
+/// From this version on there is one error for the whole request.
+const ONE_RESULT_FROM: i16 = 2;
+
+pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: UpdateFeaturesRequest) -> Reply {
+    let version = context.version;
+    let updates: Vec<(String, i16, UpgradeType)> = request
+        .feature_updates
+        .into_iter()
+        .map(|update| {
+            let upgrade = match (version, update.allow_downgrade) {
+                (UPGRADE_TYPE_FROM.., _) => UpgradeType::from_code(update.upgrade_type),
+                (_, true) => UpgradeType::SafeDowngrade,
+                (_, false) => UpgradeType::Upgrade,
+            };
+            (update.feature, update.max_version_level, upgrade)
+        })
+        .collect();
+    let parts = Arc::clone(parts);
+    context.later(async move {
+        let names: Vec<String> = updates.iter().map(|(name, ..)| name.clone()).collect();
+        let changed = parts.controller.change(move |image, node| {
+            match update_features(image, node.id, &updates, request.validate_only) {
+                Ok(records) => (records, Ok(())),
+                Err(failure) => (Vec::new(), Err(Failure::from(failure))),
+            }
+        });
+        let failure = changed.await.and_then(|outcome| outcome).err();
+        let code = failure.as_ref().map_or(0, |failure| failure.code.code());
+        let result = |feature| UpdatableFeatureResult {
+            feature,
+            error_code: code,
+            error_message: failure.as_ref().and_then(|failure| failure.message.clone()),
+            ..Default::default()
+        };
+        let results =
+            if version >= ONE_RESULT_FROM { Vec::new() } else { names.into_iter().map(result).collect() };
+        UpdateFeaturesResponse {
+            error_code: code,
+            error_message: failure.and_then(|failure| failure.message),
+            results,
+            ..Default::default()
+        }
+    })
+}

@@ -1,0 +1,112 @@
+//! Makes this broker what the metadata says: opens and removes logs, keeps the table of partitions, and
+//! hands changed settings on. Works by comparing two images, so that start and change are the same.
+
+use std::sync::Arc;
+
+use millstream_log::{Log, LogDirs, LogError};
+use millstream_metadata::{Image, Topic};
+use millstream_types::{BrokerId, TimestampMs, TopicName, TopicPartition, Uuid};
+use tracing::{error, info};
+
+use crate::{
+    partitions::{Partition, Partitions, Slot},
+    settings::DynamicSettings,
+};
+
+pub(crate) struct Follower {
+    pub(crate) node_id: BrokerId,
+    pub(crate) log_dirs: Arc<LogDirs>,
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) settings: Arc<DynamicSettings>,
+}
+
+/// What others have to hear of.
+#[derive(Default)]
+pub(crate) struct Followed {
+    pub(crate) deleted: Vec<(TopicName, Uuid)>,
+    pub(crate) settings_changed: bool,
+}
+
+impl Follower {
+    /// Reads and writes files: not for the threads that serve connections.
+    pub(crate) fn follow(&self, before: &Image, after: &Image, now: TimestampMs) -> Followed {
+        let mut followed = Followed { settings_changed: self.update_settings(after), ..Default::default() };
+        for topic in before.topics().iter() {
+            if after.topics().by_id(topic.id).is_none() {
+                self.remove(topic, now);
+                followed.deleted.push((topic.name.clone(), topic.id));
+            }
+        }
+        for topic in after.topics().iter() {
+            let known = before.topics().by_id(topic.id);
+            if known.is_none_or(|known| known.partitions.len() != topic.partitions.len()) {
+                self.open(topic, after);
+            } else if followed.settings_changed || has_new_settings(&topic.name, before, after) {
+                self.reconfigure(topic, after);
+            }
+        }
+        followed
+    }
+
+    fn update_settings(&self, after: &Image) -> bool {
+        let fixed = self.settings.current().layers.fixed.clone();
+        let layers = after.broker_layers(self.node_id, fixed);
+        self.settings.update(layers.dynamic, layers.dynamic_default)
+    }
+
+    /// Opens what exists and creates what does not: a topic that was decided on but whose directories a
+    /// crash prevented is completed here.
+    fn open(&self, topic: &Topic, image: &Image) {
+        let known = self.partitions.topic_by_id(topic.id);
+        let mut slots = known.map(|topic| topic.slots()).unwrap_or_default();
+        for (&id, partition) in topic.partitions.iter().skip(slots.len()) {
+            let name = TopicPartition::new(topic.name.clone(), id);
+            let opened = self.open_log(&name, topic, image).inspect_err(|error| {
+                error!(partition = %name, %error, "a partition cannot be opened");
+            });
+            let held = opened.ok().map(Partition::new);
+            if let Some(held) = &held {
+                held.lead(partition.leader_epoch);
+            }
+            slots.push(Slot { id, leader_epoch: partition.leader_epoch, partition: held });
+        }
+        self.partitions.put(&topic.name, topic.id, slots);
+    }
+
+    fn open_log(&self, name: &TopicPartition, topic: &Topic, image: &Image) -> Result<Arc<Log>, LogError> {
+        let config = self.settings.current().log_config(&image.configs().topic(topic.name.as_str()));
+        if let Some(offline) = self.log_dirs.offline(name) {
+            return Err(LogError::Offline(millstream_log::Offline { reason: offline.reason }));
+        }
+        match self.log_dirs.get(name).filter(|log| log.topic_id() == topic.id) {
+            Some(log) => {
+                log.update_config(config);
+                Ok(log)
+            }
+            None => self.log_dirs.create(name, topic.id, config),
+        }
+    }
+
+    fn remove(&self, topic: &Topic, now: TimestampMs) {
+        let removed = self.partitions.remove(topic.id);
+        for partition in removed.iter().flat_map(|topic| topic.partitions()) {
+            if let Err(error) = self.log_dirs.delete(&partition.id, now) {
+                error!(partition = %partition.id, %error, "a deleted partition's directory stays");
+            }
+            partition.waiters.wake_all();
+        }
+        info!(topic = %topic.name, "topic deleted");
+    }
+
+    fn reconfigure(&self, topic: &Topic, image: &Image) {
+        let config = self.settings.current().log_config(&image.configs().topic(topic.name.as_str()));
+        let Some(held) = self.partitions.topic_by_id(topic.id) else { return };
+        for partition in held.partitions() {
+            partition.log.update_config(config.clone());
+        }
+    }
+}
+
+fn has_new_settings(topic: &TopicName, before: &Image, after: &Image) -> bool {
+    before.configs().topic(topic.as_str()) != after.configs().topic(topic.as_str())
+}

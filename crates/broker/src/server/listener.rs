@@ -1,0 +1,227 @@
+//! Listening sockets: which addresses a listener means, a free port for port 0, and accepting under
+//! limits.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+use super::{
+    connection::{self, ConnectionContext},
+    limits::{ConnectionLimits, Permit},
+};
+use crate::{
+    api::Api,
+    options::{Advertised, Endpoint, Host, ListenerOptions},
+};
+
+const BACKLOG: i32 = 1024;
+/// After running out of file descriptors, how long until accepting is tried again.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// A listener with its sockets bound: one for each address that its host stands for.
+pub(crate) struct BoundListener {
+    pub(crate) name: String,
+    /// Told to clients; `None`: the local address of their own connection.
+    pub(crate) advertised: Option<Advertised>,
+    pub(crate) port: u16,
+    sockets: Vec<std::net::TcpListener>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}{}", hint(source))]
+pub struct BindError {
+    pub address: SocketAddr,
+    pub source: io::Error,
+}
+
+impl BoundListener {
+    /// A host by which this machine reaches the listener.
+    pub(crate) fn host_for_clients(&self) -> String {
+        let address = self.sockets.first().and_then(|socket| socket.local_addr().ok()).map(|a| a.ip());
+        match address {
+            Some(address) if !address.is_unspecified() => address.to_string(),
+            _ => Ipv4Addr::LOCALHOST.to_string(),
+        }
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            " (another program has the port; stop it, or choose another with --listen)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            " (ports below 1024 need a privilege; choose another with --listen)"
+        }
+        io::ErrorKind::AddrNotAvailable => " (no interface of this machine has that address)",
+        _ => "",
+    }
+}
+
+pub(crate) fn bind(options: &ListenerOptions) -> Result<BoundListener, BindError> {
+    const ATTEMPTS: usize = 20;
+    let mut attempt = 0;
+    let sockets = loop {
+        attempt += 1;
+        match bind_all(&options.endpoint) {
+            // With port 0 the second address must have the port that the first one got, which another
+            // program may hold there.
+            Err(error) if options.endpoint.port == 0 && attempt < ATTEMPTS => {
+                debug!(%error, "trying another free port");
+            }
+            outcome => break outcome?,
+        }
+    };
+    let port = sockets[0].local_addr().map_or(options.endpoint.port, |a| a.port());
+    Ok(BoundListener { name: options.name.clone(), advertised: options.advertised.clone(), port, sockets })
+}
+
+fn bind_all(endpoint: &Endpoint) -> Result<Vec<std::net::TcpListener>, BindError> {
+    let mut sockets = Vec::new();
+    let mut port = endpoint.port;
+    for (index, address) in addresses(&endpoint.host).into_iter().enumerate() {
+        let address = SocketAddr::new(address, port);
+        match bind_one(address) {
+            Ok(socket) => {
+                port = socket.local_addr().map_or(port, |a| a.port());
+                sockets.push(socket);
+            }
+            // A machine without IPv6 still has its IPv4 loopback.
+            Err(error) if index > 0 && error.kind() != io::ErrorKind::AddrInUse => {
+                debug!(%address, %error, "not listening there");
+            }
+            Err(source) => return Err(BindError { address, source }),
+        }
+    }
+    Ok(sockets)
+}
+
+fn addresses(host: &Host) -> Vec<IpAddr> {
+    match host {
+        Host::Loopback => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        Host::Any => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+        Host::Address(address) => vec![*address],
+    }
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Restarting at once must not fail on connections that linger in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Accepts until `stop`; each connection is a task of `tasks`.
+pub(crate) fn serve(
+    listener: BoundListener,
+    api: &Arc<Api>,
+    limits: &Arc<ConnectionLimits>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> io::Result<()> {
+    let name: Arc<str> = listener.name.into();
+    for socket in listener.sockets {
+        let accepting = Accepting {
+            socket: TcpListener::from_std(socket)?,
+            name: Arc::clone(&name),
+            advertised: listener.advertised.clone(),
+            api: Arc::clone(api),
+            limits: Arc::clone(limits),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        tasks.spawn(accepting.run());
+    }
+    Ok(())
+}
+
+struct Accepting {
+    socket: TcpListener,
+    name: Arc<str>,
+    advertised: Option<Advertised>,
+    api: Arc<Api>,
+    limits: Arc<ConnectionLimits>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Accepting {
+    async fn run(self) {
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = self.socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.admit(stream, peer),
+                Err(error) => {
+                    // EMFILE and its kin: the connection stays in the backlog until somebody leaves.
+                    warn!(%error, listener = %self.name, "cannot accept a connection");
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let settings = self.api.connection_settings();
+        let permit = match self.limits.admit(peer.ip(), settings.maxima) {
+            Ok(permit) => permit,
+            Err(key) => {
+                self.api.metrics().connections_refused.inc();
+                warn!(%peer, "connection refused: {key} is reached");
+                return;
+            }
+        };
+        let Ok(local) = stream.local_addr() else { return };
+        let advertised = self.advertised.clone();
+        let context = ConnectionContext::new(Arc::clone(&self.name), local, peer, advertised);
+        let (api, stop) = (Arc::clone(&self.api), self.stop.clone());
+        self.tasks.spawn(hold(permit, connection::run(stream, context, api, settings, stop)));
+    }
+}
+
+/// The permit lives as long as the connection.
+async fn hold(permit: Permit, connection: impl Future<Output = ()>) {
+    connection.await;
+    drop(permit);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(host: Host, port: u16) -> ListenerOptions {
+        ListenerOptions { name: "PLAINTEXT".into(), endpoint: Endpoint { host, port }, advertised: None }
+    }
+
+    #[test]
+    fn port_zero_gives_both_loopback_addresses_the_same_free_port() {
+        let bound = bind(&options(Host::Loopback, 0)).unwrap();
+        assert_ne!(bound.port, 0);
+        for socket in &bound.sockets {
+            assert_eq!(socket.local_addr().unwrap().port(), bound.port);
+        }
+    }
+
+    #[test]
+    fn a_taken_port_is_one_clear_sentence() {
+        let first = bind(&options(Host::Loopback, 0)).unwrap();
+        let error = bind(&options(Host::Loopback, first.port)).err().unwrap().to_string();
+        assert!(error.contains("another program has the port"), "{error}");
+    }
+}

@@ -1,0 +1,12 @@
+//! Sockets and frames: listeners, connections, and the order of responses.
+
+mod connection;
+mod frame;
+mod limits;
+mod listener;
+pub(crate) mod response;
+
+pub(crate) use connection::{ConnectionContext, ConnectionSettings};
+pub(crate) use limits::{ConnectionLimits, ConnectionMaxima};
+pub use listener::BindError;
+pub(crate) use listener::{BoundListener, bind, serve};
