@@ -272,76 +272,73 @@ mod tests {
         validate_topic(&settings(pairs), &BrokerLayers::default()).unwrap_err().to_string()
     }
 
-    /// Each text was given by Kafka 4.3.1.
+    /// Key, value, and what Kafka 4.3.1 said.
+    const REFUSED: &[(&str, &str, &str)] = &[
+        ("retention.ms", "-2", "Invalid value -2 for configuration retention.ms: Value must be at least -1"),
+        (
+            "retention.ms",
+            "abc",
+            "Invalid value abc for configuration retention.ms: Not a number of type LONG",
+        ),
+        ("nonsense", "1", "Unknown topic config name: nonsense"),
+        ("message.format.version", "2.0", "Unknown topic config name: message.format.version"),
+        (
+            "cleanup.policy",
+            "foo",
+            "Invalid value foo for configuration cleanup.policy: String must be one of: compact, delete",
+        ),
+        ("cleanup.policy", "compact,,delete", "Configuration 'cleanup.policy' values must not be empty."),
+        (
+            "compression.type",
+            "none",
+            "Invalid value none for configuration compression.type: String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer",
+        ),
+        (
+            "compression.gzip.level",
+            "0",
+            "Invalid value 0 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1",
+        ),
+        (
+            "compression.lz4.level",
+            "18",
+            "Invalid value 18 for configuration compression.lz4.level: Value must be no more than 17",
+        ),
+        (
+            "preallocate",
+            "yes",
+            "Invalid value yes for configuration preallocate: Expected value to be either true or false",
+        ),
+        (
+            "min.cleanable.dirty.ratio",
+            "1.5",
+            "Invalid value 1.5 for configuration min.cleanable.dirty.ratio: Value must be no more than 1",
+        ),
+        (
+            "leader.replication.throttled.replicas",
+            "1:2,*",
+            "Invalid value [1:2, *] for configuration leader.replication.throttled.replicas: leader.replication.throttled.replicas must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+        ),
+        (
+            "segment.bytes",
+            "14",
+            "Invalid value 14 for configuration segment.bytes: Value must be at least 1048576",
+        ),
+        (
+            "segment.bytes",
+            "3000000000",
+            "Invalid value 3000000000 for configuration segment.bytes: Not a number of type INT",
+        ),
+        ("segment.bytes", "", "Invalid value  for configuration segment.bytes: Not a number of type INT"),
+        (
+            "remote.storage.enable",
+            "true",
+            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
+        ),
+    ];
+
     #[test]
     fn a_topics_bad_value_is_refused_in_kafkas_words() {
-        let cases: &[(&str, &str, &str)] = &[
-            (
-                "retention.ms",
-                "-2",
-                "Invalid value -2 for configuration retention.ms: Value must be at least -1",
-            ),
-            (
-                "retention.ms",
-                "abc",
-                "Invalid value abc for configuration retention.ms: Not a number of type LONG",
-            ),
-            ("nonsense", "1", "Unknown topic config name: nonsense"),
-            ("message.format.version", "2.0", "Unknown topic config name: message.format.version"),
-            (
-                "cleanup.policy",
-                "foo",
-                "Invalid value foo for configuration cleanup.policy: String must be one of: compact, delete",
-            ),
-            ("cleanup.policy", "compact,,delete", "Configuration 'cleanup.policy' values must not be empty."),
-            (
-                "compression.type",
-                "none",
-                "Invalid value none for configuration compression.type: String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer",
-            ),
-            (
-                "compression.gzip.level",
-                "0",
-                "Invalid value 0 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1",
-            ),
-            (
-                "compression.lz4.level",
-                "18",
-                "Invalid value 18 for configuration compression.lz4.level: Value must be no more than 17",
-            ),
-            (
-                "preallocate",
-                "yes",
-                "Invalid value yes for configuration preallocate: Expected value to be either true or false",
-            ),
-            (
-                "min.cleanable.dirty.ratio",
-                "1.5",
-                "Invalid value 1.5 for configuration min.cleanable.dirty.ratio: Value must be no more than 1",
-            ),
-            (
-                "leader.replication.throttled.replicas",
-                "1:2,*",
-                "Invalid value [1:2, *] for configuration leader.replication.throttled.replicas: leader.replication.throttled.replicas must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
-            ),
-            (
-                "segment.bytes",
-                "14",
-                "Invalid value 14 for configuration segment.bytes: Value must be at least 1048576",
-            ),
-            (
-                "segment.bytes",
-                "3000000000",
-                "Invalid value 3000000000 for configuration segment.bytes: Not a number of type INT",
-            ),
-            ("segment.bytes", "", "Invalid value  for configuration segment.bytes: Not a number of type INT"),
-            (
-                "remote.storage.enable",
-                "true",
-                "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
-            ),
-        ];
-        for (name, value, message) in cases {
+        for (name, value, message) in REFUSED {
             assert_eq!(topic_error(&[(name, value)]), *message);
         }
         assert_eq!(

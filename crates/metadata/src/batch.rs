@@ -10,7 +10,7 @@ use crate::version;
 pub const RECORDS_MAX: usize = 10_000;
 
 /// One batch at an offset; what it says happens wholly or not at all.
-pub fn encode_batch(
+pub(crate) fn encode_batch(
     records: &[MetadataRecord],
     base_offset: Offset,
     epoch: LeaderEpoch,

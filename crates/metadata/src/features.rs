@@ -59,6 +59,17 @@ pub(crate) fn record(name: &str, level: i16) -> MetadataRecord {
     FeatureLevelRecord { name: name.to_owned(), feature_level: level, ..FeatureLevelRecord::default() }.into()
 }
 
+/// The `metadata.version` that these records set; our default where they do not.
+pub(crate) fn level_in(records: &[MetadataRecord]) -> i16 {
+    let level = records.iter().find_map(|record| match record {
+        MetadataRecord::FeatureLevel(feature) if feature.name == METADATA_VERSION => {
+            Some(feature.feature_level)
+        }
+        _ => None,
+    });
+    level.unwrap_or(METADATA_VERSION_DEFAULT)
+}
+
 /// `metadata.version` first: what follows is read by it.
 pub(crate) fn to_records(features: &BTreeMap<String, i16>) -> Vec<MetadataRecord> {
     let mut named: Vec<_> = features.iter().collect();

@@ -22,7 +22,7 @@ mod version;
 pub use activation::{
     Activation, ActivationError, Endpoint, Registration, Start, activate, default_bootstrap, shut_down,
 };
-pub use batch::{RECORDS_MAX, encode_batch};
+pub use batch::RECORDS_MAX;
 pub use decide::{
     ConfigChange, ConfigOp, ConfigReplacement, CreatedTopic, Decision, Election, Elections, Failure,
     NewPartitions, NewTopic, Node, PRODUCER_ID_BLOCK, ProducerIdBlock, ResourceResult, TopicRef, TopicResult,

@@ -11,10 +11,10 @@ use millstream_record::{
 };
 use millstream_types::{
     LeaderEpoch, Offset, TimestampMs,
-    codec::{DecodeError, Message, Reader},
+    codec::{DecodeError, EncodeError, Message, Reader},
 };
 
-use crate::{ApplyError, Image, Voters};
+use crate::{ApplyError, Image, Voters, batch::encode_batch, features};
 
 /// Metadata batches are never compressed by Kafka; one that is may open to this many bytes.
 const DECOMPRESSED_MAX: usize = 64 << 20;
@@ -125,6 +125,20 @@ impl Replay {
         self.epoch = epoch;
         self.last_timestamp = header.max_timestamp().unwrap_or(self.last_timestamp);
         Ok(())
+    }
+
+    /// The records as the batch that comes next, in the versions that their `metadata.version` asks for.
+    pub fn encode_next(
+        &self,
+        records: &[MetadataRecord],
+        epoch: LeaderEpoch,
+        now: TimestampMs,
+    ) -> Result<Bytes, EncodeError> {
+        let level = match self.image.metadata_version() {
+            0 => features::level_in(records),
+            level => level,
+        };
+        encode_batch(records, self.next_offset, epoch, now, level)
     }
 
     /// Follows records that were just made durable in one batch that ends before `next_offset`.

@@ -87,7 +87,10 @@ pub(super) fn apply(
 ) -> Result<(), ApplyError> {
     match record {
         MetadataRecord::RegisterBroker(register) => {
-            let registration = BrokerRegistration { record: register.clone() };
+            let mut record = register.clone();
+            // Kafka writes these in the order of a hash map, another one each time.
+            record.features.sort_by(|a, b| a.name.cmp(&b.name));
+            let registration = BrokerRegistration { record };
             brokers.insert(registration.id(), registration);
         }
         MetadataRecord::UnregisterBroker(gone) => {

@@ -33,7 +33,9 @@ impl Kept {
     pub(super) fn apply(&mut self, record: &MetadataRecord) {
         match record {
             MetadataRecord::RegisterController(controller) => {
-                self.controllers.insert(controller.controller_id, controller.clone());
+                let mut controller = controller.clone();
+                controller.features.sort_by(|a, b| a.name.cmp(&b.name));
+                self.controllers.insert(controller.controller_id, controller);
             }
             MetadataRecord::ClientQuota(quota) => {
                 let entity =
