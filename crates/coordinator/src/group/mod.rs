@@ -9,6 +9,8 @@ mod partition;
 mod records;
 mod response;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 pub use config::GroupConfig;
 pub use event::{

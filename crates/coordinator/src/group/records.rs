@@ -95,7 +95,10 @@ impl GroupRecord {
             }
             GROUP_METADATA => {
                 let key = GroupMetadataKey::read(&mut key, 0)?;
-                let value = value.map(decode_versioned::<GroupMetadataValue>).transpose()?;
+                // Copied, as the record is a part of a larger piece of the log, which need not stay in memory.
+                let value =
+                    value.map(|value| decode_versioned::<GroupMetadataValue>(Bytes::copy_from_slice(&value)));
+                let value = value.transpose()?;
                 if let Some(value) = &value {
                     check_group(value)?;
                 }

@@ -293,6 +293,30 @@ impl GroupShard {
     }
 }
 
+#[cfg(test)]
+impl GroupShard {
+    pub(crate) fn durable(&self) -> (&BTreeMap<String, GroupMetadataValue>, &Offsets) {
+        (&self.metadata, &self.offsets)
+    }
+
+    /// `waiting` are the requests without an answer: each must stand in exactly one group.
+    pub(crate) fn check_invariants(&self, waiting: &BTreeSet<RequestToken>) {
+        let mut found = Vec::new();
+        for (id, group) in &self.groups {
+            group.check_invariants(&mut found);
+            let is_written = self.metadata.contains_key(id) || self.offsets.has_group(id);
+            assert!(is_written || group.is_abandoned(), "{id} is in no record");
+        }
+        for id in self.metadata.keys().cloned().chain(self.offsets.group_ids()) {
+            assert!(self.groups.contains_key(&id), "{id} is in the log but not alive");
+        }
+        assert_eq!(found.len(), waiting.len());
+        assert_eq!(&found.into_iter().collect::<BTreeSet<_>>(), waiting);
+        let with_deadline = self.groups.iter().filter(|(_, group)| group.next_deadline().is_some());
+        assert!(with_deadline.map(|(id, _)| id).eq(self.timers.keys()));
+    }
+}
+
 impl Shard for GroupShard {
     type Event = GroupEvent;
     type Response = GroupResponse;

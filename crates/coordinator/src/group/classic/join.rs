@@ -2,7 +2,7 @@
 
 use millstream_types::{ErrorCode, TimestampMs};
 
-use super::{ClassicGroup, GroupTimer, Member, State};
+use super::{ClassicGroup, GroupTimer, Member, State, member::own_protocols};
 use crate::{
     RequestToken,
     group::{GroupResponse, JoinGroup, JoinGroupResponse, JoinedMember, SyncGroupResponse, outcome::Outcome},
@@ -146,7 +146,7 @@ impl ClassicGroup {
         out: &mut Outcome,
     ) {
         let Some(member) = self.members.get_mut(member_id) else { return };
-        member.protocols = request.protocols.clone();
+        member.protocols = own_protocols(&request.protocols);
         member.rebalance_timeout_ms = request.rebalance_timeout_ms;
         member.session_timeout_ms = request.session_timeout_ms;
         if let Some(superseded) = member.awaiting_join.replace(token) {

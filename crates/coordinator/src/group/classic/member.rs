@@ -34,7 +34,7 @@ impl Member {
             client_host: request.client_host.clone(),
             rebalance_timeout_ms: request.rebalance_timeout_ms,
             session_timeout_ms: request.session_timeout_ms,
-            protocols: request.protocols.clone(),
+            protocols: own_protocols(&request.protocols),
             assignment: Bytes::new(),
             awaiting_join: Some(token),
             awaiting_sync: None,
@@ -95,4 +95,9 @@ impl Member {
     pub(super) fn has_satisfied_heartbeat(&self) -> bool {
         !self.is_new && (self.awaiting_join.is_some() || self.awaiting_sync.is_some())
     }
+}
+
+/// Copied out of the request's frame, which would otherwise live as long as the member.
+pub(super) fn own_protocols(protocols: &[(String, Bytes)]) -> Vec<(String, Bytes)> {
+    protocols.iter().map(|(name, metadata)| (name.clone(), Bytes::copy_from_slice(metadata))).collect()
 }

@@ -6,7 +6,7 @@
 //! for what [`ClassicGroup::to_record`] writes; a group that is read back starts from that record.
 //!
 //! Invariants:
-//! - `Empty` if and only if there is no member; `PreparingRebalance` may have lost its last one.
+//! - A group without members is `Empty`, unless it has just lost them in `PreparingRebalance`.
 //! - The leader is a member whenever there are members.
 //! - Some protocol is supported by all members.
 //! - Every waiting request stands in exactly one member, and only in these states: a JoinGroup in
@@ -336,5 +336,60 @@ impl ClassicGroup {
     fn rebalance_timeout_ms(&self) -> i64 {
         let longest = self.members.values().map(|member| member.rebalance_timeout_ms).max();
         i64::from(longest.unwrap_or(0).max(0))
+    }
+}
+
+#[cfg(test)]
+impl ClassicGroup {
+    /// Those at the head of this file; the waiting requests are added to `waiting`.
+    pub(crate) fn check_invariants(&self, waiting: &mut Vec<RequestToken>) {
+        let memberless = self.members.is_empty();
+        match self.state {
+            State::Empty => assert!(memberless),
+            State::PreparingRebalance(_) => {}
+            State::CompletingRebalance | State::Stable => {
+                assert!(!memberless && self.protocol_name.is_some())
+            }
+        }
+        assert_eq!(self.leader.is_none(), memberless);
+        assert!(self.leader.iter().all(|leader| self.members.contains_key(leader)));
+        assert!(memberless || self.select_protocol().is_some());
+        assert!(self.pending_members.iter().all(|id| !self.members.contains_key(id)));
+        assert!(self.pending_sync.iter().all(|id| self.members.contains_key(id)));
+        for (id, member) in &self.members {
+            assert_eq!(*id, member.id);
+            let preparing = matches!(self.state, State::PreparingRebalance(_));
+            assert!(member.awaiting_join.is_none() || preparing, "a JoinGroup waits in {:?}", self.state);
+            assert!(member.awaiting_sync.is_none() || self.state == State::CompletingRebalance);
+            waiting.extend(member.awaiting_join.iter().chain(&member.awaiting_sync));
+            if let Some(instance_id) = &member.instance_id {
+                assert_eq!(self.static_members.get(instance_id), Some(id));
+            }
+        }
+        let statics = self.members.values().filter(|member| member.is_static()).count();
+        assert_eq!(self.static_members.len(), statics);
+        self.check_timers();
+    }
+
+    fn check_timers(&self) {
+        let timers: BTreeSet<&GroupTimer> = self.timers.keys().collect();
+        let session = |id: &String| timers.contains(&GroupTimer::Session(id.clone()));
+        assert!(self.pending_members.iter().all(session));
+        let silent = |member: &&Member| !member.has_satisfied_heartbeat();
+        assert!(self.members.values().filter(silent).all(|member| session(&member.id)));
+        for timer in &timers {
+            match timer {
+                GroupTimer::Join => assert!(matches!(self.state, State::PreparingRebalance(_))),
+                GroupTimer::Sync => assert!(!self.pending_sync.is_empty()),
+                GroupTimer::Session(id) => {
+                    assert!(
+                        self.members.contains_key(id) || self.pending_members.contains(id),
+                        "{id} is gone"
+                    );
+                }
+            }
+        }
+        let joining = matches!(self.state, State::PreparingRebalance(_));
+        assert_eq!(joining, timers.contains(&GroupTimer::Join), "a rebalance always ends");
     }
 }

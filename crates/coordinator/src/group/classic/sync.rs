@@ -76,8 +76,10 @@ impl ClassicGroup {
         let assignments: BTreeMap<&str, &Bytes> =
             assignments.iter().map(|(id, bytes)| (id.as_str(), bytes)).collect();
         for member in self.members.values_mut() {
-            member.assignment =
-                assignments.get(member.id.as_str()).map(|bytes| (*bytes).clone()).unwrap_or_default();
+            member.assignment = assignments
+                .get(member.id.as_str())
+                .map(|bytes| Bytes::copy_from_slice(bytes))
+                .unwrap_or_default();
         }
         // The record keeps the time at which the rebalance was completed, as Kafka's does.
         out.records.push(self.to_record());
