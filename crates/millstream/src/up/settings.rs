@@ -132,7 +132,7 @@ fn listens_on_free_port(listen: &[String]) -> bool {
 }
 
 fn in_container() -> bool {
-    PathBuf::from("/.dockerenv").exists() || env::var_os("container").is_some()
+    ["/.dockerenv", "/run/.containerenv"].iter().any(|marker| std::path::Path::new(marker).exists())
 }
 
 #[cfg(test)]
