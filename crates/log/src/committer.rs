@@ -5,6 +5,8 @@
 //! bounds, move the high watermarks, tell the listener.
 
 use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::{self, JoinHandle},
 };
@@ -115,10 +117,20 @@ impl Drop for Committer {
     }
 }
 
+/// A bug in a round, or in the listener, must not leave producers waiting for ever.
 fn commit(dir: &LogDir, logs: Vec<Arc<Log>>) {
     if logs.is_empty() {
         return;
     }
+    let all = logs.clone();
+    if catch_unwind(AssertUnwindSafe(|| round(dir, logs))).is_err() {
+        let error = io::Error::other("a flush round panicked");
+        dir.poison(&StorageError::new("flush", &dir.path, error));
+        drop(catch_unwind(AssertUnwindSafe(|| dir.shared.tell(&all))));
+    }
+}
+
+fn round(dir: &LogDir, logs: Vec<Arc<Log>>) {
     let pending: Vec<PendingFlush> = logs.iter().map(|log| log.begin_flush()).collect();
     let result = match dir.check_online() {
         Ok(()) => sync(dir, &logs, &pending),

@@ -52,6 +52,10 @@ impl LeaderEpochs {
         })
     }
 
+    pub(crate) fn is_changed(&self) -> bool {
+        self.changed
+    }
+
     pub(crate) fn mark_changed(&mut self) {
         self.changed = true;
     }

@@ -31,7 +31,7 @@ mod txn_index;
 
 pub use config::{CleanupPolicy, LogConfig, TopicCompression};
 pub use dir::{Durability, FlushListener, FlushWith};
-pub use dirs::{DirInfo, LogDirs, OfflinePartition, OpenOptions, Progress, Recovery};
+pub use dirs::{DirInfo, Intervals, LogDirs, OfflinePartition, OpenOptions, Progress, Recovery};
 pub use error::{AppendError, LogError, Offline, OpenError, ReadError, StorageError};
 pub use leader_epoch::EpochStart;
 pub use log::{AppendInfo, AppendOptions, Cut, Isolation, Log, ReadRequest, ReadResult, TimestampOffset};

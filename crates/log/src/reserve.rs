@@ -52,9 +52,9 @@ impl Reserve {
 
     /// Sets the space aside again once there is twice as much.
     pub(crate) fn restore(&self) {
-        let Some(dir) = self.path.parent() else { return };
+        let Some(dir) = self.path.parent().filter(|_| self.is_spent()) else { return };
         let enough = self.fs.space(dir).is_ok_and(|space| space.usable_bytes >= 2 * self.bytes);
-        if !self.is_spent() || !enough {
+        if !enough {
             return;
         }
         let allocated = self.fs.open(&self.path, OpenMode::Write).and_then(|file| file.allocate(self.bytes));

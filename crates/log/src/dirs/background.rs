@@ -14,13 +14,25 @@ use crate::{
     log::{Log, PendingCheckpoint},
 };
 
-/// Between checkpoints, unless a segment was left: what a restart after a crash has to scan at most.
-const CHECKPOINT_INTERVAL_MS: i64 = 5_000;
-/// Checkpoints that many rolls ask for are not taken more often.
-const CHECKPOINT_INTERVAL_MIN_MS: i64 = 1_000;
-/// `log.retention.check.interval.ms` is five minutes in Kafka; small segments are noticed sooner here.
-const RETENTION_INTERVAL_MS: i64 = 5_000;
-const EXPIRATION_INTERVAL_MS: i64 = 60_000;
+/// How often background work is done in each directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intervals {
+    /// What a restart after a crash has to scan at most; a segment that was left is a reason to be earlier.
+    pub checkpoint_ms: i64,
+    /// `log.retention.check.interval.ms`
+    pub retention_check_ms: i64,
+    /// `producer.id.expiration.check.interval.ms`
+    pub producer_expiration_check_ms: i64,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self { checkpoint_ms: 5_000, retention_check_ms: 300_000, producer_expiration_check_ms: 600_000 }
+    }
+}
+
+/// Checkpoints that rolls ask for are not taken more often.
+const CHECKPOINT_MIN_MS: i64 = 1_000;
 
 /// When things were last done in one directory.
 #[derive(Debug)]
@@ -55,11 +67,11 @@ impl LogDirs {
 
     fn tick_dir(&self, dir: &Arc<LogDir>, state: &mut State, now: TimestampMs) -> Result<(), StorageError> {
         let logs = self.logs_of(dir);
-        if now.since(state.expired) >= EXPIRATION_INTERVAL_MS {
+        if now.since(state.expired) >= self.intervals.producer_expiration_check_ms {
             state.expired = now;
             logs.iter().for_each(|log| log.expire_producers(now));
         }
-        if now.since(state.retained) >= RETENTION_INTERVAL_MS {
+        if now.since(state.retained) >= self.intervals.retention_check_ms {
             state.retained = now;
             for log in logs.iter().filter(|log| !log.is_offline()) {
                 let doomed = log.apply_retention(now)?;
@@ -70,8 +82,8 @@ impl LogDirs {
             logs.iter().for_each(|log| log.flush_if_due(now));
         }
         let since = now.since(state.checkpointed);
-        let rolled = since >= CHECKPOINT_INTERVAL_MIN_MS && logs.iter().any(|log| log.has_rolled());
-        if rolled || since >= CHECKPOINT_INTERVAL_MS {
+        let rolled = since >= CHECKPOINT_MIN_MS && logs.iter().any(|log| log.has_rolled());
+        if rolled || since >= self.intervals.checkpoint_ms {
             state.checkpointed = now;
             self.checkpoint(dir, &logs, |log| log.begin_checkpoint())?;
         }

@@ -6,13 +6,14 @@ mod open;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
 };
 
 use millstream_types::{BrokerId, Offset, TimestampMs, TopicPartition, Uuid};
 use parking_lot::{Mutex, RwLock};
 
+pub use background::Intervals;
 pub use open::{OpenOptions, Progress};
 
 use crate::{
@@ -39,6 +40,7 @@ pub struct LogDirs {
     recovery: Recovery,
     /// One for each of `dirs`.
     background: Mutex<Vec<background::State>>,
+    intervals: Intervals,
     doomed: Mutex<Vec<Doomed>>,
     /// None when rounds are done by [`LogDirs::flush`] alone.
     _committers: Vec<Committer>,
@@ -176,8 +178,8 @@ impl LogDirs {
     /// Takes the partition out of use and renames its directory; the files are removed by
     /// [`LogDirs::tick`] after `file.delete.delay.ms`.
     pub fn delete(&self, partition: &TopicPartition, now: TimestampMs) -> Result<(), LogError> {
-        let (log, path) = self.put_away(partition, "delete")?;
-        let due = now.plus_ms(log.config().file_delete_delay_ms);
+        let (delay_ms, path) = self.put_away(partition, "delete")?;
+        let due = now.plus_ms(delay_ms);
         self.doomed.lock().push(Doomed { path, due });
         Ok(())
     }
@@ -189,25 +191,37 @@ impl LogDirs {
         Ok(path)
     }
 
-    fn put_away(&self, partition: &TopicPartition, suffix: &str) -> Result<(Arc<Log>, PathBuf), LogError> {
+    /// Renames the partition's directory, whether it could be opened or not; gives its
+    /// `file.delete.delay.ms` and where it is now.
+    fn put_away(&self, partition: &TopicPartition, suffix: &str) -> Result<(i64, PathBuf), LogError> {
+        let name = renamed_directory(partition, suffix);
+        if let Some(damaged) = self.offline.write().remove(partition) {
+            let dir = self.dirs.iter().find(|dir| damaged.path.starts_with(&dir.path));
+            let dir = dir.expect("a damaged partition was found in one of the directories");
+            let path = self.rename(dir, &damaged.path, &name)?;
+            return Ok((self.defaults.file_delete_delay_ms, path));
+        }
         let log = self.logs.write().remove(partition);
         let log = log.ok_or_else(|| LogError::Unknown { partition: partition.clone() })?;
-        let dir = log.dir();
         log.mark_deleted();
-        let path = dir.path.join(renamed_directory(partition, suffix));
-        let renamed = dir.fs.rename(log.path(), &path).at("rename", log.path());
-        renamed
-            .and_then(|()| dir.fs.sync_dir(&dir.path).at("sync", &dir.path))
-            .map_err(|e| self.failed(dir, e))?;
-        dir.bounds.forget(log.topic_id(), partition.partition);
+        let path = self.rename(log.dir(), log.path(), &name)?;
+        log.dir().bounds.forget(log.topic_id(), partition.partition);
         self.shared.tell(std::slice::from_ref(&log));
-        Ok((log, path))
+        Ok((log.config().file_delete_delay_ms, path))
+    }
+
+    fn rename(&self, dir: &LogDir, from: &Path, name: &str) -> Result<PathBuf, LogError> {
+        let path = dir.path.join(name);
+        let renamed = dir.fs.rename(from, &path).at("rename", from);
+        let synced = renamed.and_then(|()| dir.fs.sync_dir(&dir.path).at("sync", &dir.path));
+        synced.map_err(|error| self.failed(dir, error))?;
+        Ok(path)
     }
 
     /// Makes everything that was appended so far durable, in all directories.
     pub fn flush(&self) {
         for log in self.logs.read().values().chain([&self.metadata]) {
-            if log.durable_offset() < log.log_end_offset() {
+            if log.has_unsynced() {
                 log.enqueue();
             }
         }

@@ -13,7 +13,7 @@ use std::{
 use millstream_types::{BrokerId, Offset, PartitionId, TimestampMs, TopicName, TopicPartition, Uuid};
 use parking_lot::{Mutex, RwLock};
 
-use super::{DirInfo, LogDirs, OfflinePartition, Recovery, background};
+use super::{DirInfo, Intervals, LogDirs, OfflinePartition, Recovery, background};
 use crate::{
     bounds::Bounds,
     checkpoint::{LOG_START_OFFSET, Offsets, RECOVERY_POINT},
@@ -53,6 +53,7 @@ pub struct OpenOptions {
     pub recovery_threads: usize,
     /// False: no thread of its own, rounds are done by [`LogDirs::flush`]; for the simulator.
     pub committer_threads: bool,
+    pub intervals: Intervals,
     pub now: TimestampMs,
     /// Called after each partition that was opened.
     pub progress: Box<dyn Fn(Progress) + Send + Sync>,
@@ -80,6 +81,7 @@ impl OpenOptions {
             fs: Arc::new(crate::fs::RealFs),
             recovery_threads: 2,
             committer_threads: true,
+            intervals: Intervals::default(),
             now,
             progress: Box::new(|_| {}),
         }
@@ -107,6 +109,8 @@ struct Found {
 }
 
 impl LogDirs {
+    /// Takes the directories over. Partitions are opened with `options.defaults`: whoever knows their topics
+    /// gives each its configuration before the first [`LogDirs::tick`].
     pub fn open(options: OpenOptions) -> Result<Self, OpenError> {
         let fs = options.fs.clone();
         if options.dirs.is_empty() {
@@ -156,6 +160,7 @@ impl LogDirs {
             defaults: options.defaults,
             shared,
             background: Mutex::new(dirs.iter().map(|_| background::State::new(options.now)).collect()),
+            intervals: options.intervals,
             dirs,
             lost,
             logs: RwLock::new(logs),
@@ -165,20 +170,9 @@ impl LogDirs {
             doomed: Mutex::new(doomed),
             _committers: committers,
         };
-        all.settle();
+        // What a process that died left in the system's memory is made durable before anyone reads it.
+        all.flush();
         Ok(all)
-    }
-
-    /// What a process that died left in the system's memory is made durable before anyone reads it.
-    fn settle(&self) {
-        for log in self.logs.read().values().chain([&self.metadata]) {
-            if log.durable_offset() < log.log_end_offset() {
-                log.enqueue();
-            }
-        }
-        for dir in &self.dirs {
-            dir.queue.wait(dir);
-        }
     }
 }
 

@@ -17,6 +17,9 @@ use super::{Dir, DirEntry, File, Fs, Lock, OpenMode, Space};
 /// More slices than this are written in several calls (`IOV_MAX` is 1024 on Linux).
 const SLICES_MAX: usize = 512;
 
+/// As many are written without an allocation: what one batch takes, and a few more.
+const SLICES_FEW: usize = 8;
+
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealFs;
 
@@ -122,12 +125,18 @@ impl File for RealFile {
     }
 
     fn write_at(&self, slices: &[&[u8]], position: u64) -> io::Result<()> {
-        if let [one] = slices {
-            return self.0.write_all_at(one, position);
-        }
         let mut position = position;
-        let mut pending: Vec<IoSlice<'_>> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
-        let mut pending = pending.as_mut_slice();
+        let (mut few, mut many);
+        let mut pending = if slices.len() <= SLICES_FEW {
+            few = [IoSlice::new(&[]); SLICES_FEW];
+            few.iter_mut().zip(slices).for_each(|(slot, slice)| *slot = IoSlice::new(slice));
+            &mut few[..slices.len()]
+        } else {
+            many = slices.iter().map(|slice| IoSlice::new(slice)).collect::<Vec<_>>();
+            many.as_mut_slice()
+        };
+        // Empty slices are stepped over: of them alone nothing would be written, which looks like a failure.
+        IoSlice::advance_slices(&mut pending, 0);
         while !pending.is_empty() {
             let some = &pending[..pending.len().min(SLICES_MAX)];
             match rustix::io::pwritev(&self.0, some, position) {

@@ -207,7 +207,11 @@ impl Log {
         if self.must_roll(appender, config, size, last, latest, now) {
             self.roll(appender, config)?;
         }
-        let aborted = self.write_aborted(appender, updates)?;
+        let aborted = updates.iter().any(|update| update.completed.is_some_and(|txn| txn.aborted));
+        if aborted && let Err(error) = self.write_aborted(appender, updates) {
+            appender.active.aborted.truncate(&*self.dir.fs, appender.next_offset)?;
+            return Err(error);
+        }
         let heads: Vec<[u8; HEADER_BYTES]> = batches.iter().map(|batch| batch.header.to_bytes()).collect();
         let mut slices: Vec<&[u8]> = Vec::with_capacity(2 * batches.len());
         for (head, batch) in heads.iter().zip(batches) {
@@ -239,9 +243,8 @@ impl Log {
     }
 
     /// Notes aborted transactions before their markers are written: a marker without its entry would make
-    /// aborted records look committed. True if there were any.
-    fn write_aborted(&self, appender: &Appender, updates: &[ProducerUpdate]) -> Result<bool, StorageError> {
-        let mut any = false;
+    /// aborted records look committed.
+    fn write_aborted(&self, appender: &Appender, updates: &[ProducerUpdate]) -> Result<(), StorageError> {
         for completed in updates.iter().filter_map(|update| update.completed).filter(|txn| txn.aborted) {
             let entry = AbortedTxn {
                 producer_id: completed.producer_id,
@@ -253,9 +256,8 @@ impl Log {
             let mut unsynced = self.unsynced.lock();
             unsynced.files.push(file);
             unsynced.add_dir(&self.path);
-            any = true;
         }
-        Ok(any)
+        Ok(())
     }
 
     /// Lets everyone see what was written. True when `flush.messages` asks for a flush.
@@ -272,7 +274,6 @@ impl Log {
             for update in updates {
                 appender.producers.apply(update);
             }
-            appender.producers_changed = true;
             self.publish_first_unstable(appender);
         }
         appender.next_offset = next;

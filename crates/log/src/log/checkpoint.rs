@@ -26,6 +26,7 @@ impl Log {
     /// Whether there is anything new to checkpoint.
     pub(crate) fn needs_checkpoint(&self) -> bool {
         self.durable_offset().0 != self.checkpointed.load(Ordering::Acquire)
+            || self.epochs.lock().is_changed()
     }
 
     /// Whether a segment was left since the last checkpoint.
@@ -37,11 +38,11 @@ impl Log {
         let fs = &*self.dir.fs;
         let recovery_point = self.durable_offset();
         self.rolled.store(false, Ordering::Release);
-        let mut appender = self.appender.lock();
+        let appender = self.appender.lock();
         let mut files = appender.active.write_indexes(fs)?;
-        if appender.producers_changed || appender.next_offset > recovery_point || self.needs_checkpoint() {
+        // A log without records needs none: there is nothing to read again.
+        if appender.next_offset > self.log_start_offset() || !appender.producers.is_empty() {
             files.push(self.write_snapshot(&appender)?);
-            appender.producers_changed = false;
         }
         drop(appender);
         let mut epochs = self.epochs.lock();
@@ -80,9 +81,7 @@ impl Log {
     /// Forgets producers that have been silent for `producer.id.expiration.ms`.
     pub(crate) fn expire_producers(&self, now: TimestampMs) {
         let mut appender = self.appender.lock();
-        if appender.producers.expire(now, self.dir.shared.producer_id_expiration_ms()) > 0 {
-            appender.producers_changed = true;
-        }
+        appender.producers.expire(now, self.dir.shared.producer_id_expiration_ms());
     }
 
     /// `flush.ms`, when durability is the system's.

@@ -30,6 +30,14 @@ impl PendingFlush {
 }
 
 impl Log {
+    /// Whether a flush would have anything to do.
+    pub(crate) fn has_unsynced(&self) -> bool {
+        let unsynced = self.unsynced.lock();
+        let left = !unsynced.files.is_empty() || !unsynced.dirs.is_empty();
+        drop(unsynced);
+        left || self.durable_offset() < self.log_end_offset()
+    }
+
     /// The log's end now, and the files that hold what lies before it and may not be synced.
     pub(crate) fn begin_flush(&self) -> PendingFlush {
         // Before the end is read: an append after this line queues the log again.

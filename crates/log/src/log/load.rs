@@ -117,6 +117,7 @@ pub(crate) fn create(
         unsynced,
         slot,
         durable: true,
+        recovery_point: Offset::ZERO,
     };
     Log::new(dir.clone(), parts)
 }
@@ -349,6 +350,10 @@ impl Loader<'_> {
             }
         }
         self.unsynced.files.push(scanned.segment.file(&*self.dir.fs)?.clone());
+        if !later.is_empty() && scanned.invalid.is_none() {
+            scanned.segment.finish_time_index();
+            self.unsynced.files.extend(scanned.segment.write_indexes(&*self.dir.fs)?);
+        }
         self.next_offset = scanned.next_offset;
         self.progress = scanned.progress;
         self.segments.push(Arc::new(scanned.segment));
@@ -456,6 +461,11 @@ impl Loader<'_> {
             unsynced: self.unsynced,
             slot,
             durable,
+            recovery_point: if durable {
+                self.next_offset
+            } else {
+                self.options.recovery_point.min(self.next_offset)
+            },
         };
         let log = Log::new(self.dir.clone(), parts)?;
         Ok(Some(Loaded { log, cut: self.cut, scanned_bytes: self.scanned_bytes }))

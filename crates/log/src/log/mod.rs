@@ -90,8 +90,6 @@ pub(crate) struct Appender {
     /// When the first batch came into the active segment, for batches without timestamps.
     created: Option<TimestampMs>,
     producers: ProducerStates,
-    /// Whether `producers` changed since the last snapshot.
-    producers_changed: bool,
     last_flush: Option<TimestampMs>,
 }
 
@@ -142,6 +140,8 @@ pub(crate) struct Parts {
     pub(crate) slot: Slot,
     /// Everything is on the disk already.
     pub(crate) durable: bool,
+    /// What the checkpoint on the disk rightly says.
+    pub(crate) recovery_point: Offset,
 }
 
 impl Log {
@@ -168,7 +168,6 @@ impl Log {
             first_timestamp,
             created: None,
             producers: parts.producers,
-            producers_changed: true,
             last_flush: None,
         };
         Ok(Arc::new(Self {
@@ -186,7 +185,7 @@ impl Log {
             log_end_offset: AtomicI64::new(parts.next_offset.0),
             high_watermark: AtomicI64::new(high_watermark.0),
             first_unstable: AtomicI64::new(first_unstable),
-            checkpointed: AtomicI64::new(-1),
+            checkpointed: AtomicI64::new(parts.recovery_point.0),
             queued: AtomicBool::new(false),
             rolled: AtomicBool::new(false),
             deleted: AtomicBool::new(false),

@@ -85,6 +85,10 @@ impl Rules<'_> {
             }
             _ => {}
         }
+        let (size, max) = (bytes.len(), self.config.segment_bytes as usize);
+        if size > max {
+            return Err(AppendError::RecordsTooLarge { partition: partition(), size, max });
+        }
         if self.options.origin == Origin::Client {
             if found.len() > 1 {
                 return Err(AppendError::SeveralBatches { partition: partition() });

@@ -9,7 +9,7 @@ use millstream_types::Offset;
 use super::{Ends, Log, Mark};
 use crate::{
     dir::Durability,
-    error::{At, ReadError},
+    error::{At, ReadError, StorageError},
     scan::{Invalid, Located},
     segment::Segment,
     txn_index::AbortedTxn,
@@ -50,6 +50,18 @@ pub struct ReadResult {
 impl Log {
     /// Reads batches of one segment, beginning with the one that holds `offset`.
     pub fn read(&self, request: ReadRequest) -> Result<ReadResult, ReadError> {
+        match self.read_once(request) {
+            // The segment was deleted between finding it and opening its file.
+            Err(ReadError::Storage(error)) if request.offset < self.log_start_offset() => {
+                tracing::debug!(partition = %self.partition, %error, "read what was being deleted");
+                self.read_once(request)
+            }
+            Err(ReadError::Storage(error)) => Err(self.failed(error)),
+            other => other,
+        }
+    }
+
+    fn read_once(&self, request: ReadRequest) -> Result<ReadResult, ReadError> {
         self.check_online()?;
         let ends = self.ends.lock().clone();
         let (offset, log_start_offset) = (request.offset, self.log_start_offset());
@@ -72,9 +84,7 @@ impl Log {
         let after = segments.partition_point(|segment| segment.base_offset <= offset);
         for segment in &segments[after.saturating_sub(1)..] {
             let Some(end) = end_in(segment, &bound) else { break };
-            let Some(first) =
-                segment.locate(&*self.dir.fs, offset, end).map_err(|error| self.failed(error))?
-            else {
+            let Some(first) = segment.locate(&*self.dir.fs, offset, end)? else {
                 continue;
             };
             let Some((records, next)) = self.read_from(segment, &first, end, &request)? else { break };
@@ -103,9 +113,7 @@ impl Log {
         let wanted = request.max_bytes.max(first_bytes).min(left);
         let mut bytes = Vec::new();
         let file = segment.file(&*self.dir.fs)?;
-        file.read_into(&mut bytes, wanted, first.position)
-            .at("read", segment.path())
-            .map_err(|error| self.failed(error.into()))?;
+        file.read_into(&mut bytes, wanted, first.position).at("read", segment.path())?;
         let mut walk = batches(&bytes);
         let mut next = request.offset;
         for batch in walk.by_ref() {
@@ -129,14 +137,12 @@ impl Log {
     }
 
     /// A disk that cannot be read is not trusted any more.
-    fn failed(&self, error: ReadError) -> ReadError {
-        match error {
-            ReadError::Storage(error) => match self.storage_failure(error) {
-                crate::LogError::Storage(error) => ReadError::Storage(error),
-                other => ReadError::Offline(crate::Offline { reason: other.to_string() }),
-            },
-            other => other,
+    pub(super) fn failed(&self, error: StorageError) -> ReadError {
+        if let Some(offline) = self.offline() {
+            return offline.into();
         }
+        self.dir.poison(&error);
+        error.into()
     }
 
     fn bound(&self, ends: &Ends, isolation: Isolation) -> Result<Mark, ReadError> {
@@ -164,7 +170,7 @@ impl Log {
         let after = segments.partition_point(|segment| segment.base_offset <= offset);
         let segment = segments[after.saturating_sub(1)].clone();
         let end = segment.size();
-        let found = segment.locate(&*self.dir.fs, offset, end).map_err(|error| self.failed(error))?;
+        let found = segment.locate(&*self.dir.fs, offset, end)?;
         let position = found.map_or(end, |found| found.position);
         segment.remember(offset, position);
         Ok(Mark { offset, segment, position })

@@ -64,7 +64,6 @@ impl Log {
             aborted_unknown_from: None,
         };
         appender.producers = replay.run()?;
-        appender.producers_changed = true;
         appender.file = active.file(fs)?.clone();
         appender.index = scanned.progress;
         appender.first_timestamp = active.first_timestamp(fs)?;

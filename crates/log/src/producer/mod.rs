@@ -178,13 +178,11 @@ impl ProducerStates {
         self.unreplicated.retain(|_, last| *last >= high_watermark);
     }
 
-    /// Forgets producers that were silent too long and have no open transaction; how many.
-    pub(crate) fn expire(&mut self, now: TimestampMs, expiration_ms: i64) -> usize {
-        let before = self.producers.len();
+    /// Forgets producers that were silent too long and have no open transaction.
+    pub(crate) fn expire(&mut self, now: TimestampMs, expiration_ms: i64) {
         self.producers.retain(|_, entry| {
             entry.txn_first_offset.is_some() || now.since(entry.last_timestamp) < expiration_ms
         });
-        before - self.producers.len()
     }
 
     pub(crate) fn active(&self) -> Vec<ActiveProducer> {
