@@ -2,5 +2,7 @@
 
 mod clients;
 mod codec;
+mod semantics;
+mod session;
 mod shared;
 mod tools;

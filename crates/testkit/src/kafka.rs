@@ -86,8 +86,8 @@ fn server_properties(place: &Place, port: u16) -> Result<String> {
         ("share.coordinator.state.topic.min.isr", "1".to_owned()),
         ("group.initial.rebalance.delay.ms", "0".to_owned()),
         // After a kill the controller first waits for the earlier registration to expire.
-        ("broker.heartbeat.interval.ms", "200".to_owned()),
-        ("broker.session.timeout.ms", "1000".to_owned()),
+        ("broker.heartbeat.interval.ms", "1000".to_owned()),
+        ("broker.session.timeout.ms", "6000".to_owned()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .to_vec();
