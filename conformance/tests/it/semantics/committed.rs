@@ -171,7 +171,10 @@ fn commits_of_members_are_fenced_by_member_and_generation() {
     );
     let mut unknown = commit_request("committed-fenced-unknown", "committed-fenced", 0, 5);
     find_coordinator(session, "committed-fenced-unknown");
-    assert_eq!(commit(session, &with(&mut unknown, 3, "x")), ErrorCode::IllegalGeneration);
+    let unknown = with(&mut unknown, 3, "x");
+    assert_eq!(commit(session, &unknown), ErrorCode::GroupIdNotFound);
+    let older = session.call(8, &unknown).topics.remove(0).partitions.remove(0);
+    assert_eq!(code(older.error_code), ErrorCode::IllegalGeneration, "before version 9");
 }
 
 #[test]

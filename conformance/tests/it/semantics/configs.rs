@@ -1,5 +1,7 @@
 //! Describing and altering configurations.
 
+use std::time::Duration;
+
 use millstream_protocol::messages::{
     AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
     alter_configs_request,
@@ -7,11 +9,12 @@ use millstream_protocol::messages::{
     describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult},
     incremental_alter_configs_request as incremental,
 };
+use millstream_testkit::wait_until;
 use millstream_types::ErrorCode;
 
 use crate::{
     session::{Session, batch, code},
-    shared::broker,
+    shared::{broker, shared},
 };
 
 const TOPIC: i8 = 2;
@@ -43,6 +46,14 @@ fn key(session: &mut Session, kind: i8, name: &str, key: &str) -> DescribeConfig
     assert_eq!(code(found.error_code), ErrorCode::None, "{:?}", found.error_message);
     assert_eq!(found.configs.len(), 1, "{key}");
     found.configs.remove(0)
+}
+
+/// Waits until a key has this value: what the controller has answered reaches Kafka's broker a little later.
+fn becomes(session: &mut Session, topic: &str, name: &str, value: &str) {
+    wait_until(&format!("{name} to be {value}"), Duration::from_secs(20), || {
+        Ok((key(session, TOPIC, topic, name).value.as_deref() == Some(value)).then_some(()))
+    })
+    .unwrap();
 }
 
 fn alter(session: &mut Session, kind: i8, name: &str, changes: &[(&str, i8, Option<&str>)]) -> ErrorCode {
@@ -152,7 +163,7 @@ fn altering_the_old_way_resets_what_is_not_named() {
     };
     let request = AlterConfigsRequest { resources: vec![resource], ..Default::default() };
     assert_eq!(code(session.call(2, &request).responses[0].error_code), ErrorCode::None);
-    assert_eq!(key(&mut session, TOPIC, "configs-replaced", "segment.ms").value.as_deref(), Some("5555555"));
+    becomes(&mut session, "configs-replaced", "segment.ms", "5555555");
     let retention = key(&mut session, TOPIC, "configs-replaced", "retention.ms");
     assert_eq!((retention.value.as_deref(), retention.config_source), (Some("604800000"), DEFAULT));
 }
@@ -165,12 +176,12 @@ fn altering_by_increments_sets_deletes_appends_and_subtracts() {
     session.topic(topic, &[("retention.ms", "1234567")]);
     let changes = [("segment.ms", SET, Some("7654321")), ("cleanup.policy", APPEND, Some("compact"))];
     assert_eq!(alter(&mut session, TOPIC, topic, &changes), ErrorCode::None);
+    becomes(&mut session, topic, "segment.ms", "7654321");
+    becomes(&mut session, topic, "cleanup.policy", "delete,compact");
     assert_eq!(key(&mut session, TOPIC, topic, "retention.ms").value.as_deref(), Some("1234567"));
-    assert_eq!(key(&mut session, TOPIC, topic, "segment.ms").value.as_deref(), Some("7654321"));
-    assert_eq!(key(&mut session, TOPIC, topic, "cleanup.policy").value.as_deref(), Some("delete,compact"));
     let changes = [("cleanup.policy", SUBTRACT, Some("delete")), ("segment.ms", DELETE, None)];
     assert_eq!(alter(&mut session, TOPIC, topic, &changes), ErrorCode::None);
-    assert_eq!(key(&mut session, TOPIC, topic, "cleanup.policy").value.as_deref(), Some("compact"));
+    becomes(&mut session, topic, "cleanup.policy", "compact");
     assert_eq!(key(&mut session, TOPIC, topic, "segment.ms").config_source, DEFAULT);
 }
 
@@ -202,7 +213,7 @@ fn a_new_limit_of_a_topic_takes_effect_at_once() {
     session.append("configs-effect", 0, large.clone());
     let limit = [("max.message.bytes", SET, Some("1000"))];
     assert_eq!(alter(&mut session, TOPIC, "configs-effect", &limit), ErrorCode::None);
-    millstream_testkit::wait_until("the limit to hold", std::time::Duration::from_secs(20), || {
+    wait_until("the limit to hold", Duration::from_secs(20), || {
         let answer = session.produce("configs-effect", 0, large.clone());
         Ok((code(answer.error_code) == ErrorCode::MessageTooLarge).then_some(()))
     })
@@ -230,7 +241,7 @@ fn a_brokers_configuration_is_listed_and_its_read_only_keys_are_refused() {
 
 #[test]
 fn a_default_of_all_brokers_reaches_topics_that_do_not_set_it() {
-    let target = crate::shared::shared(&[("log.retention.hours", "100")]);
+    let target = shared(&[("log.retention.hours", "100")]);
     let mut session = Session::open(&target);
     session.topic("configs-inherits", &[]);
     let before = key(&mut session, TOPIC, "configs-inherits", "segment.bytes");
