@@ -2,8 +2,10 @@
 //! `ConfigurationControlManager`, `ControllerConfigurationValidator`, `LogConfig.validate`,
 //! `GroupConfig.validate`, `ClientMetricsConfigs.validate`, `DynamicBrokerConfig`.
 
+use std::collections::BTreeSet;
+
 use crate::{
-    BrokerLayers, ConfigError, Kind, Properties, Scope, UpdateMode, Value, find,
+    BrokerLayers, ConfigError, Definition, Kind, Properties, Scope, UpdateMode, Value, find,
     topic::{self, TopicConfig},
     value::split_list,
 };
@@ -97,29 +99,31 @@ pub fn validate_topic(settings: &Properties, layers: &BrokerLayers) -> Result<()
     TopicConfig::resolve(settings, layers).map(|_| ())
 }
 
-/// Whether these settings may be stored for one broker (`per_broker`) or as the default of all.
+/// Whether these settings may be stored for one broker (`per_broker`) or as the default of all. `set` are
+/// those that the request sets: only they must be dynamic, for a directory of Kafka's may hold others.
 /// Keys that Kafka does not know are stored too: plug-ins and listeners have their own.
 pub fn validate_broker(
     settings: &Properties,
+    set: &[&str],
     per_broker: bool,
     layers: &BrokerLayers,
 ) -> Result<(), ConfigError> {
-    let of_mode = |mode| {
-        let named = settings.keys().filter_map(|name| find(Scope::Broker, name));
-        named.filter(|d| d.update == mode).map(|d| d.name).collect::<Vec<_>>().join(", ")
+    let of_request = || {
+        let sorted: BTreeSet<&str> = set.iter().copied().collect();
+        sorted.into_iter().filter_map(|name| find(Scope::Broker, name))
     };
-    let fixed = of_mode(UpdateMode::ReadOnly);
+    let names =
+        |definitions: Vec<&Definition>| definitions.iter().map(|d| d.name).collect::<Vec<_>>().join(", ");
+    let fixed = names(of_request().filter(|d| !d.is_dynamic()).collect());
     if !fixed.is_empty() {
         return Err(ConfigError::NotDynamic(fixed));
     }
-    let per_broker_only = of_mode(UpdateMode::PerBroker);
+    let per_broker_only = names(of_request().filter(|d| d.update == UpdateMode::PerBroker).collect());
     if !per_broker && !per_broker_only.is_empty() {
         return Err(ConfigError::PerBrokerOnly(per_broker_only));
     }
-    for (name, text) in settings {
-        if let Some(definition) = find(Scope::Broker, name) {
-            definition.parse(text)?;
-        }
+    for definition in of_request() {
+        settings.get(definition.name).map(|text| definition.parse(text)).transpose()?;
     }
     let mut after = layers.clone();
     let layer = if per_broker { &mut after.dynamic } else { &mut after.dynamic_default };
@@ -384,7 +388,8 @@ mod tests {
     }
 
     fn broker_error(per_broker: bool, pairs: &[(&str, &str)]) -> String {
-        let result = validate_broker(&settings(pairs), per_broker, &BrokerLayers::default());
+        let names: Vec<_> = pairs.iter().map(|(name, _)| *name).collect();
+        let result = validate_broker(&settings(pairs), &names, per_broker, &BrokerLayers::default());
         result.unwrap_err().to_string()
     }
 
@@ -395,8 +400,9 @@ mod tests {
             "Cannot update these configs dynamically: [log.retention.hours, num.partitions]"
         );
         assert_eq!(
-            broker_error(false, &[("ssl.keystore.type", "PEM")]),
-            "Cannot update these configs at default cluster level, broker id must be specified: [ssl.keystore.type]"
+            broker_error(true, &[("num.io.threads", "4")]),
+            "Cannot update these configs dynamically: [num.io.threads]",
+            "in Kafka it can be altered, but here it would have no effect"
         );
         assert_eq!(
             broker_error(true, &[("log.retention.ms", "0")]),
@@ -407,7 +413,14 @@ mod tests {
             "Invalid value 0 for configuration log.segment.bytes: Value must be at least 1048576"
         );
         let custom = settings(&[("my.custom", "x"), ("log.retention.ms", "-2")]);
-        assert_eq!(validate_broker(&custom, true, &BrokerLayers::default()), Ok(()));
+        let set = ["my.custom", "log.retention.ms"];
+        assert_eq!(validate_broker(&custom, &set, true, &BrokerLayers::default()), Ok(()));
+        let of_kafka = settings(&[("num.io.threads", "4"), ("log.retention.ms", "1")]);
+        assert_eq!(
+            validate_broker(&of_kafka, &["log.retention.ms"], true, &BrokerLayers::default()),
+            Ok(()),
+            "what a directory of Kafka's holds already does not stand in the way"
+        );
     }
 
     #[test]

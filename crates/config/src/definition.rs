@@ -297,6 +297,11 @@ impl Definition {
         self.effect == Effect::Honoured
     }
 
+    /// Whether it can be altered while the broker runs, and then takes effect at once.
+    pub fn is_dynamic(&self) -> bool {
+        self.is_honoured() && self.update != UpdateMode::ReadOnly
+    }
+
     /// The text as a value of this key's type and range, or Kafka's message why not.
     pub fn parse(&self, text: &str) -> Result<Value, ConfigError> {
         let value = value::parse(self.name, self.kind, text)?;

@@ -1,8 +1,6 @@
 //! The rows of a DescribeConfigs response. `kafka.server.ConfigHelper`.
 
-use crate::{
-    BrokerLayers, Definition, Properties, Scope, Source, UpdateMode, Value, all, find, keys::known, topic,
-};
+use crate::{BrokerLayers, Definition, Properties, Scope, Source, Value, all, find, keys::known, topic};
 
 /// One key of a resource.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +76,11 @@ fn inherited_entry(
     let inherited = definition.synonyms.first();
     let mut synonyms = inherited
         .map_or_else(Vec::new, |first| layers.chain(first.name, known(Scope::Broker, first.name).synonyms));
+    if inherited.is_none() && definition.scope == Scope::Group {
+        let default = definition.default.map(str::to_owned);
+        let (name, source) = (definition.name.to_owned(), Source::Default);
+        synonyms.push(EntrySynonym { name, value: default, source });
+    }
     if overrides.contains_key(definition.name) {
         let own = value.as_ref().map(ToString::to_string);
         synonyms.insert(0, EntrySynonym { name: definition.name.to_owned(), value: own, source: own_source });
@@ -124,7 +127,7 @@ fn broker_entry(definition: &'static Definition, layers: &BrokerLayers) -> Entry
     Entry {
         name: definition.name.to_owned(),
         value: value.filter(|_| !definition.is_sensitive()).map(|value| value.to_string()),
-        read_only: definition.update == UpdateMode::ReadOnly,
+        read_only: !definition.is_dynamic(),
         source: synonyms.first().map_or(Source::Default, |first| first.source),
         sensitive: definition.is_sensitive(),
         synonyms,
@@ -145,7 +148,7 @@ pub fn describe_default_broker(layers: &BrokerLayers) -> Vec<Entry> {
         Entry {
             name: name.clone(),
             value: value.clone(),
-            read_only: definition.update == UpdateMode::ReadOnly,
+            read_only: !definition.is_dynamic(),
             source,
             sensitive: definition.is_sensitive(),
             synonyms: vec![EntrySynonym { name: name.clone(), value, source }],

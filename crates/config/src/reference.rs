@@ -114,7 +114,7 @@ fn without_effect(out: &mut String) {
     line(out, "\n## Kafka's keys without effect\n");
     line(
         out,
-        "They are read, checked and kept, so that a configuration of Kafka's can be used as it is. One that is set to anything but its default is named once at the start.",
+        "They are read, checked and kept, so that a configuration of Kafka's can be used as it is. One that is set to anything but its default is named once at the start. None of them can be altered while the broker runs.",
     );
     for why in Why::ALL {
         let named = |d: &&Definition| matches!(d.effect, Effect::None(w) | Effect::Refused(w) if w == why);

@@ -194,7 +194,10 @@ fn change_to(
         ResourceType::Topic => validate_topic(after, node.layers),
         ResourceType::Group => validate_group(after, node.layers),
         ResourceType::ClientMetrics => validate_client_metrics(after),
-        _ => validate_broker(after, !resource.name.is_empty(), node.layers),
+        _ => {
+            let set: Vec<_> = named.iter().copied().filter(|name| after.contains_key(*name)).collect();
+            validate_broker(after, &set, !resource.name.is_empty(), node.layers)
+        }
     }
     .map_err(refused)?;
     check_min_insync(image, resource, after, named)?;
