@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # fuzz/run.sh SECONDS [TARGET...]: runs each target (all by default) for so long; exits 1 if one finds
-# something, which then lies in fuzz/artifacts. Needs the nightly compiler and cargo-fuzz; seeds come from
-# Kafka's own codec when its jars and Java are there.
+# something, which then lies in fuzz/artifacts. Needs the nightly compiler and cargo-fuzz. Seeds are batches
+# that Kafka wrote and, when its jars and Java are there, messages out of its own codec.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${1:?usage: fuzz/run.sh SECONDS [TARGET...]}
@@ -13,11 +13,15 @@ fuzz() { cargo +nightly fuzz "$1" --target-dir "$target_dir" "${@:2}"; }
 [ $# -gt 0 ] || mapfile -t targets < <(cd fuzz/fuzz_targets && printf '%s\n' *.rs | sed 's/\.rs$//')
 [ $# -eq 0 ] || targets=("$@")
 
-if [ ! -d fuzz/corpus/requests ] && [ -d "$jars" ] && command -v java >/dev/null; then
-  messages=$(mktemp)
-  java -cp "$jars/*" conformance/codec/Messages.java write 1 3 "$messages"
-  (cd fuzz && cargo +nightly run -q --target-dir "$target_dir" --bin seeds -- "$messages" corpus)
-  rm "$messages"
+if [ ! -d fuzz/corpus ]; then
+  seeds=("$PWD"/crates/record/tests/fixtures/*.bin)
+  if [ -d "$jars" ] && command -v java >/dev/null; then
+    messages=$(mktemp)
+    trap 'rm -f "$messages"' EXIT
+    java -cp "$jars/*" conformance/codec/Messages.java write 1 3 "$messages"
+    seeds+=("$messages")
+  fi
+  (cd fuzz && cargo +nightly run -q --target-dir "$target_dir" --bin seeds -- corpus "${seeds[@]}")
 fi
 for target in "${targets[@]}"; do
   mkdir -p "fuzz/corpus/$target"
