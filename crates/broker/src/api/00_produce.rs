@@ -13,7 +13,7 @@ use millstream_protocol::messages::{
     produce_request::{PartitionProduceData, TopicProduceData},
     produce_response::{BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse},
 };
-use millstream_record::{Compression, batch::BatchHeader};
+use millstream_record::{BatchError, Compression, batch::BatchHeader};
 use millstream_types::{ErrorCode, Offset, PartitionId, TimestampMs};
 
 use super::context::RequestContext;
@@ -196,7 +196,16 @@ impl Appending<'_> {
             let message = format!("Cannot append to internal topic {}", topic.name);
             return Err(Failure::new(ErrorCode::InvalidTopicException, message));
         }
-        let Ok(header) = BatchHeader::parse(records) else { return Ok(()) };
+        let header = match BatchHeader::parse(records) {
+            Ok(header) => header,
+            Err(BatchError::Magic(_)) => {
+                let message =
+                    "Produce requests are only allowed to contain record batches with magic version 2";
+                return Err(Failure::new(ErrorCode::InvalidRecord, message));
+            }
+            // The log says what is wrong with it.
+            Err(_) => return Ok(()),
+        };
         let zstd = header.attributes.compression().is_ok_and(|codec| codec == Compression::Zstd);
         if zstd && self.version < ZSTD_FROM {
             let message =

@@ -131,7 +131,7 @@ impl Target {
     ) -> Result<Outcome, Failure> {
         partition.check_leader_epoch(LeaderEpoch::from_wire(self.wanted.current_leader_epoch))?;
         let offset = Offset(self.wanted.fetch_offset);
-        if let Some(diverging) = self.diverging(partition, offset) {
+        if let Some(diverging) = self.diverging(partition, offset)? {
             return Ok(diverging);
         }
         let wanted = usize::try_from(self.wanted.max_bytes).unwrap_or(0);
@@ -141,15 +141,18 @@ impl Target {
 
     /// KIP-320: what the client read last was written by an epoch that ended earlier than it believes,
     /// so it holds records that are no more.
-    fn diverging(&self, partition: &Partition, offset: Offset) -> Option<Outcome> {
-        let last_fetched = LeaderEpoch::from_wire(self.wanted.last_fetched_epoch)?;
+    fn diverging(&self, partition: &Partition, offset: Offset) -> Result<Option<Outcome>, Failure> {
+        let Some(last_fetched) = LeaderEpoch::from_wire(self.wanted.last_fetched_epoch) else {
+            return Ok(None);
+        };
         let end = partition.log.offset_for_leader_epoch(last_fetched);
-        let truncated = end.is_none_or(|(epoch, end)| epoch < last_fetched || end < offset);
-        truncated.then(|| Outcome::Diverging {
-            epoch: LeaderEpoch::to_wire(end.map(|(epoch, _)| epoch)),
-            end_offset: Offset::to_wire(end.map(|(_, end)| end)),
+        let (epoch, end) = end.ok_or(ErrorCode::OffsetOutOfRange)?;
+        let truncated = epoch < last_fetched || end < offset;
+        Ok(truncated.then(|| Outcome::Diverging {
+            epoch: epoch.0,
+            end_offset: end.0,
             said: partition.said(),
-        })
+        }))
     }
 }
 

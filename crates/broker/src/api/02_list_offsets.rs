@@ -14,6 +14,8 @@ use millstream_types::{ErrorCode, LeaderEpoch, Offset, PartitionId, TimestampMs}
 use super::context::{RequestContext, blocking};
 use crate::{error_map::Failure, partitions::Partition, parts::Parts, server::response::Reply};
 
+const LEADER_EPOCH_FROM: i16 = 4;
+
 /// What stands in the timestamp's place, and from which version it may.
 #[derive(Clone, Copy)]
 enum Sought {
@@ -35,6 +37,7 @@ impl Sought {
             -4 => (Sought::EarliestLocal, 8),
             -5 => (Sought::LatestTiered, 9),
             -6 => (Sought::EarliestPendingUpload, 11),
+            at if at < 0 => return Err(ErrorCode::UnsupportedVersion),
             at => (Sought::At(TimestampMs(at)), 1),
         };
         if version >= since { Ok(sought) } else { Err(ErrorCode::UnsupportedVersion) }
@@ -105,7 +108,9 @@ fn find(
         partition_index: wanted.partition_index,
         timestamp: TimestampMs::to_wire(found.as_ref().and_then(|f| f.timestamp)),
         offset: Offset::to_wire(found.as_ref().map(|f| f.offset)),
-        leader_epoch: LeaderEpoch::to_wire(found.and_then(|f| f.epoch)),
+        leader_epoch: LeaderEpoch::to_wire(
+            found.and_then(|f| f.epoch).filter(|_| version >= LEADER_EPOCH_FROM),
+        ),
         ..Default::default()
     })
 }

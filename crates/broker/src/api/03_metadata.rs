@@ -20,6 +20,8 @@ use crate::{
 
 /// From this version on an unknown topic id can be told apart.
 const TOPIC_IDS_FROM: i16 = 10;
+/// From this version on a topic that is known only by id may have no name.
+const NULL_NAME_FROM: i16 = 12;
 /// In version 0 an empty list asks for all topics; afterwards a null one does.
 const NULL_IS_ALL_FROM: i16 = 1;
 /// Below this version a broken listener is worded differently; above, the error has a place.
@@ -52,7 +54,7 @@ pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: Metad
                 if let Some(name) = wanted.name.clone().filter(|_| creatable) {
                     missing.push((response.topics.len(), name));
                 }
-                response.topics.push(absent(wanted, code, include));
+                response.topics.push(absent(wanted, code, include, version));
             }
         }
     }
@@ -91,23 +93,30 @@ fn skeleton(parts: &Parts, connection: &ConnectionContext) -> MetadataResponse {
 }
 
 fn find(parts: &Parts, wanted: &MetadataRequestTopic, version: i16) -> Result<Arc<Topic>, ErrorCode> {
-    match &wanted.name {
-        Some(name) => {
-            millstream_types::TopicName::parse(name).map_err(|_| ErrorCode::InvalidTopicException)?;
-            parts.partitions.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)
-        }
-        None if version >= TOPIC_IDS_FROM => {
-            parts.partitions.topic_by_id(wanted.topic_id).ok_or(ErrorCode::UnknownTopicId)
-        }
-        None => Err(ErrorCode::InvalidRequest),
+    if is_by_id(wanted, version) {
+        return parts.partitions.topic_by_id(wanted.topic_id).ok_or(ErrorCode::UnknownTopicId);
     }
+    let name = wanted.name.as_deref().ok_or(ErrorCode::InvalidRequest)?;
+    millstream_types::TopicName::parse(name).map_err(|_| ErrorCode::InvalidTopicException)?;
+    parts.partitions.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)
 }
 
-fn absent(wanted: MetadataRequestTopic, code: ErrorCode, include: bool) -> MetadataResponseTopic {
-    let by_id = wanted.name.is_none();
+/// An id goes before a name.
+fn is_by_id(wanted: &MetadataRequestTopic, version: i16) -> bool {
+    version >= TOPIC_IDS_FROM && !wanted.topic_id.is_zero()
+}
+
+fn absent(
+    wanted: MetadataRequestTopic,
+    code: ErrorCode,
+    include: bool,
+    version: i16,
+) -> MetadataResponseTopic {
+    let by_id = is_by_id(&wanted, version);
+    let name = wanted.name.filter(|_| !by_id);
     MetadataResponseTopic {
         error_code: code.code(),
-        name: wanted.name,
+        name: if version >= NULL_NAME_FROM { name } else { Some(name.unwrap_or_default()) },
         topic_id: if by_id { wanted.topic_id } else { Uuid::ZERO },
         topic_authorized_operations: authorized::topic_operations(include && !by_id),
         ..Default::default()

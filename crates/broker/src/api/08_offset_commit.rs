@@ -15,6 +15,8 @@ use super::context::RequestContext;
 use crate::{partitions::Topic, parts::Parts, server::response::Reply};
 
 const TOPIC_IDS_FROM: i16 = 10;
+/// Below this version a group that is not there is a wrong generation.
+const GROUP_NOT_FOUND_FROM: i16 = 9;
 const RETENTION_UNTIL: i16 = 4;
 
 pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: OffsetCommitRequest) -> Reply {
@@ -35,19 +37,28 @@ pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: Offse
     if event.partitions.is_empty() {
         return context.now(&respond(topics, &HashMap::new()));
     }
+    let version = context.version;
     let parts = Arc::clone(parts);
     context.later(async move {
         let named: Vec<_> = event.partitions.iter().map(|p| (p.topic.clone(), p.partition)).collect();
         let group_id = event.group_id.clone();
         let codes = match parts.groups.submit(&group_id, GroupEvent::OffsetCommit(event)).await {
             Ok(GroupResponse::OffsetCommit(committed)) => {
-                committed.partitions.into_iter().map(|(topic, id, code)| ((topic, id), code)).collect()
+                let told = |code| if version < GROUP_NOT_FOUND_FROM { before_version_9(code) } else { code };
+                committed.partitions.into_iter().map(|(topic, id, code)| ((topic, id), told(code))).collect()
             }
             Ok(other) => unreachable!("OffsetCommit answered with {other:?}"),
             Err(code) => named.into_iter().map(|key| (key, code)).collect(),
         };
         respond(topics, &codes)
     })
+}
+
+fn before_version_9(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::GroupIdNotFound => ErrorCode::IllegalGeneration,
+        code => code,
+    }
 }
 
 /// A topic of the request: what its partitions are called, and which of them are refused already.

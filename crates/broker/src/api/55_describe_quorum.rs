@@ -11,6 +11,8 @@ use millstream_types::{ErrorCode, Uuid};
 use super::context::RequestContext;
 use crate::{parts::Parts, server::response::Reply};
 
+/// From this version on the voters' addresses are told.
+const NODES_FROM: i16 = 2;
 const METADATA_TOPIC: &str = "__cluster_metadata";
 
 pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: DescribeQuorumRequest) -> Reply {
@@ -38,7 +40,7 @@ pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: Descr
     let response = DescribeQuorumResponse {
         error_message: None,
         topics: topics.collect(),
-        nodes: vec![node],
+        nodes: if context.version >= NODES_FROM { vec![node] } else { Vec::new() },
         ..Default::default()
     };
     context.now(&response)
