@@ -1,0 +1,3 @@
+from event_log.cli import main
+
+raise SystemExit(main())
