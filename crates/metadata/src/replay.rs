@@ -45,6 +45,10 @@ pub enum ReplayError {
     Apply { at: Offset, error: ApplyError },
     #[error("metadata batch at offset {found}, after the log or snapshot that ends at {expected}")]
     Gap { expected: Offset, found: Offset },
+    #[error(
+        "metadata batch at offset {found} is of epoch {epoch}, but the snapshot that ends at {end} is of an older one: the log lacks what the snapshot holds"
+    )]
+    Behind { found: Offset, epoch: LeaderEpoch, end: Offset },
     #[error("metadata batch at offset {at} has epoch {found}, after epoch {epoch}")]
     EpochBack { at: Offset, epoch: LeaderEpoch, found: LeaderEpoch },
     #[error("metadata record at offset {at} begins a transaction inside of another, or ends none")]
@@ -99,13 +103,16 @@ impl Replay {
         let batch =
             RecordBatch::decode(batch, DECOMPRESSED_MAX).map_err(|error| ReplayError::Batch { at, error })?;
         let header = &batch.header;
+        let (found, epoch) = (header.base_offset(), header.leader_epoch().unwrap_or_default());
         if header.last_offset() < at {
-            return Ok(());
+            return match epoch > self.epoch {
+                true => Err(ReplayError::Behind { found, epoch, end: at }),
+                false => Ok(()),
+            };
         }
-        if header.base_offset() != at {
-            return Err(ReplayError::Gap { expected: at, found: header.base_offset() });
+        if found != at {
+            return Err(ReplayError::Gap { expected: at, found });
         }
-        let epoch = header.leader_epoch().unwrap_or_default();
         if epoch < self.epoch {
             return Err(ReplayError::EpochBack { at, epoch: self.epoch, found: epoch });
         }
@@ -141,7 +148,7 @@ impl Replay {
         encode_batch(records, self.next_offset, epoch, now, level)
     }
 
-    /// Follows records that were just made durable in one batch that ends before `next_offset`.
+    /// Follows records that were just appended in one batch that ends before `next_offset`.
     pub fn apply_records(
         &mut self,
         records: &[MetadataRecord],
@@ -149,8 +156,13 @@ impl Replay {
         epoch: LeaderEpoch,
         now: TimestampMs,
     ) -> Result<(), ReplayError> {
-        for record in records {
-            self.apply_record(record, self.next_offset)?;
+        let count = i64::try_from(records.len()).unwrap_or(i64::MAX);
+        if self.next_offset.plus(count) != next_offset {
+            let found = next_offset.plus(-count);
+            return Err(ReplayError::Gap { expected: self.next_offset, found });
+        }
+        for (record, index) in records.iter().zip(0..) {
+            self.apply_record(record, self.next_offset.plus(index))?;
         }
         self.next_offset = next_offset;
         self.epoch = epoch;

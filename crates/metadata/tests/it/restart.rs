@@ -134,6 +134,19 @@ fn the_log_goes_on_after_a_snapshot() {
 }
 
 #[test]
+fn a_log_that_lacks_what_its_snapshot_holds_is_not_taken_for_one_that_has_it() {
+    let mut node = TestNode::started();
+    node.create("a", 1, &[]);
+    let (id, bytes) = snapshot::write(&node.replay, TimestampMs(5)).unwrap();
+    let mut replay = snapshot::read(id, &bytes).unwrap();
+    let begin = millstream_metadata::leader_change_batch(NODE, LeaderEpoch(2), Offset(0), TimestampMs(6));
+    let error = replay.apply_batch(&begin.unwrap()).unwrap_err();
+    assert!(error.to_string().ends_with("the log lacks what the snapshot holds"), "{error}");
+    let records = millstream_metadata::default_bootstrap();
+    assert!(replay.apply_records(&records, Offset(1), LeaderEpoch(2), TimestampMs(6)).is_err());
+}
+
+#[test]
 fn a_log_with_a_gap_or_an_older_epoch_is_refused() {
     let node = TestNode::started();
     let first = millstream_metadata::leader_change_batch(NODE, LeaderEpoch(5), Offset(3), TimestampMs(1));
