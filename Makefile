@@ -5,6 +5,7 @@ SHELL := bash
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 BIN := $(CARGO_TARGET_DIR)/release/millstream
+KAFKA_LIBS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/millstream/kafka-4.3.1/libs
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +24,27 @@ check: ## the quick tier: format, lints, tidy, unit tests
 	cargo xtask codegen --check
 	cargo test --locked --workspace --lib --bins
 
+test: check build tools ## everything a change must pass; installs what it needs
+	cargo xtask compare-schemas $(KAFKA_LIBS)
+	MILLSTREAM_BIN=$(BIN) cargo test --locked --workspace --tests --no-fail-fast
+	cargo run --locked --release -p millstream-sim -- --seeds 1000
+	MILLSTREAM_BIN=$(BIN) apps/event-log/test.sh
+
+conformance: build ## every client and tool, on Millstream and on a real Apache Kafka
+	conformance/install.sh conformance
+	MILLSTREAM_TIER=conformance MILLSTREAM_BIN=$(BIN) cargo test --locked -p millstream-conformance --no-fail-fast
+	MILLSTREAM_TIER=conformance MILLSTREAM_TARGET=kafka cargo test --locked -p millstream-conformance --no-fail-fast
+
+torture: build tools ## the long run: 200 kills, 100,000 seeds
+	MILLSTREAM_KILL_ROUNDS=200 MILLSTREAM_BIN=$(BIN) cargo test --locked -p millstream-conformance kill -- --nocapture
+	cargo run --locked --release -p millstream-sim -- --seeds 100000
+
+bench: build tools ## Millstream beside a real Apache Kafka and the floor; writes bench/RESULTS.md
+	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN)
+
+tools:
+	conformance/install.sh test
+
 lint: ## clippy and tidy
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo xtask tidy
@@ -30,4 +52,4 @@ lint: ## clippy and tidy
 fmt: ## format all Rust
 	cargo fmt --all
 
-.PHONY: help run build check lint fmt
+.PHONY: help run build check test conformance torture bench tools lint fmt

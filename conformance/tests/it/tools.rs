@@ -85,10 +85,10 @@ fn kafka_configs_changes_topics_and_brokers() {
 
     let brokers = ["--entity-type", "brokers", "--entity-default"];
     let with = |more: &[&'static str]| [&brokers[..], more].concat();
-    configs(&with(&["--alter", "--add-config", "log.cleaner.threads=2"]));
-    assert_says(&configs(&with(&["--describe"])), &["log.cleaner.threads=2"]);
-    configs(&with(&["--alter", "--delete-config", "log.cleaner.threads"]));
-    assert!(!configs(&with(&["--describe"])).contains("log.cleaner.threads"));
+    configs(&with(&["--alter", "--add-config", "log.retention.minutes=77"]));
+    assert_says(&configs(&with(&["--describe"])), &["log.retention.minutes=77"]);
+    configs(&with(&["--alter", "--delete-config", "log.retention.minutes"]));
+    assert!(!configs(&with(&["--describe"])).contains("log.retention.minutes"));
 }
 
 #[test]
