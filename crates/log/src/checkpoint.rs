@@ -105,6 +105,8 @@ pub(crate) const LOG_START_OFFSET: OffsetCheckpoint =
 /// High watermarks.
 pub(crate) const REPLICATION_OFFSET: OffsetCheckpoint =
     OffsetCheckpoint { name: "replication-offset-checkpoint" };
+/// Up to where the cleaner has come; below it offsets may be missing between segments.
+pub(crate) const CLEANER_OFFSET: OffsetCheckpoint = OffsetCheckpoint { name: "cleaner-offset-checkpoint" };
 
 pub(crate) type Offsets = BTreeMap<TopicPartition, Offset>;
 

@@ -86,6 +86,12 @@ impl CommitQueue {
     pub(crate) fn set_threadless(&self) {
         self.state.lock().threadless = true;
     }
+
+    /// Lets go of the logs that nobody will flush any more: they hold the directory, and so this queue.
+    pub(crate) fn clear(&self) {
+        let logs = std::mem::take(&mut self.state.lock().logs);
+        drop(logs);
+    }
 }
 
 /// The thread of one directory; dropping it does a last round and ends it.

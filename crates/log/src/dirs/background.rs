@@ -73,10 +73,7 @@ impl LogDirs {
         }
         if now.since(state.retained) >= self.intervals.retention_check_ms {
             state.retained = now;
-            for log in logs.iter().filter(|log| !log.is_offline()) {
-                let doomed = log.apply_retention(now)?;
-                self.doomed.lock().extend(doomed);
-            }
+            self.retain(dir, &logs, state, now)?;
         }
         if self.shared.durability == Durability::Os {
             logs.iter().for_each(|log| log.flush_if_due(now));
@@ -88,6 +85,35 @@ impl LogDirs {
             self.checkpoint(dir, &logs, |log| log.begin_checkpoint())?;
         }
         self.checkpoint_log_starts(dir, state)
+    }
+
+    /// What retention lets go is first noted as gone, then renamed, and removed later.
+    fn retain(
+        &self,
+        dir: &LogDir,
+        logs: &[Arc<Log>],
+        state: &mut State,
+        now: TimestampMs,
+    ) -> Result<(), StorageError> {
+        let mut shorter = Vec::new();
+        for log in logs.iter().filter(|log| !log.is_offline()) {
+            if log.plan_retention(now)? {
+                shorter.push(log);
+            }
+        }
+        if shorter.is_empty() {
+            return Ok(());
+        }
+        self.checkpoint_log_starts(dir, state)?;
+        for log in &shorter {
+            match log.drop_old_segments(now) {
+                Err(_) if log.is_deleted() => {}
+                doomed => self.doomed.lock().extend(doomed?),
+            }
+        }
+        self.sync_directories(dir, &shorter)?;
+        shorter.iter().for_each(|log| log.note_first_segment());
+        Ok(())
     }
 
     fn logs_of(&self, dir: &LogDir) -> Vec<Arc<Log>> {
@@ -121,7 +147,8 @@ impl LogDirs {
                 other => other?,
             }
         }
-        self.sync_directories(dir, &pending)?;
+        let changed: Vec<&Arc<Log>> = pending.iter().map(|(log, _)| *log).collect();
+        self.sync_directories(dir, &changed)?;
         for (log, begun) in &pending {
             log.set_checkpointed(begun.recovery_point);
         }
@@ -145,15 +172,11 @@ impl LogDirs {
         Ok(())
     }
 
-    fn sync_directories(
-        &self,
-        dir: &LogDir,
-        pending: &[(&Arc<Log>, PendingCheckpoint)],
-    ) -> Result<(), StorageError> {
-        if self.shared.flush_with == FlushWith::Auto && pending.len() > 1 {
+    fn sync_directories(&self, dir: &LogDir, logs: &[&Arc<Log>]) -> Result<(), StorageError> {
+        if self.shared.flush_with == FlushWith::Auto && logs.len() > 1 {
             return dir.root.sync_all().at("sync the file system of", &dir.path);
         }
-        for (log, _) in pending {
+        for log in logs {
             match dir.fs.sync_dir(log.path()).at("sync", log.path()) {
                 Err(_) if log.is_deleted() => {}
                 other => other?,
@@ -164,11 +187,7 @@ impl LogDirs {
 
     /// Logs whose start is not simply that of their first segment.
     fn checkpoint_log_starts(&self, dir: &LogDir, state: &mut State) -> Result<(), StorageError> {
-        let inside = |log: &Log| {
-            let start = log.log_start_offset();
-            (start > log.first_segment_offset()).then_some(start)
-        };
-        let starts = self.offsets_of(dir, inside);
+        let starts = self.offsets_of(dir, Log::log_start_to_checkpoint);
         if state.log_starts.as_ref() != Some(&starts) {
             LOG_START_OFFSET.write(&*dir.fs, &dir.path, &starts)?;
             state.log_starts = Some(starts);

@@ -43,7 +43,7 @@ pub struct LogDirs {
     intervals: Intervals,
     doomed: Mutex<Vec<Doomed>>,
     /// None when rounds are done by [`LogDirs::flush`] alone.
-    _committers: Vec<Committer>,
+    committers: Vec<Committer>,
 }
 
 /// A log directory, for DescribeLogDirs.
@@ -126,7 +126,7 @@ impl LogDirs {
     }
 
     /// Creates an empty partition in the directory with the fewest. One that exists already is returned if it
-    /// is of the same topic id.
+    /// is of the same topic id, or has lost its `partition.metadata`.
     pub fn create(
         &self,
         partition: &TopicPartition,
@@ -139,6 +139,10 @@ impl LogDirs {
         let mut logs = self.logs.write();
         if let Some(log) = logs.get(partition) {
             return match log.topic_id() {
+                found if found.is_zero() => {
+                    log.adopt(topic_id).map_err(|error| self.failed(log.dir(), error))?;
+                    Ok(log.clone())
+                }
                 found if found == topic_id => Ok(log.clone()),
                 found => Err(LogError::TopicId { partition: partition.clone(), found, expected: topic_id }),
             };
@@ -249,6 +253,13 @@ impl LogDirs {
         let logs = self.logs.read();
         let of_dir = logs.values().filter(|log| log.directory_id() == dir.id);
         of_dir.filter_map(|log| Some((log.partition().clone(), offset(log)?))).collect()
+    }
+}
+
+impl Drop for LogDirs {
+    fn drop(&mut self) {
+        self.committers.clear();
+        self.dirs.iter().for_each(|dir| dir.queue.clear());
     }
 }
 

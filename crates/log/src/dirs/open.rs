@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use super::{DirInfo, Intervals, LogDirs, OfflinePartition, Recovery, background};
 use crate::{
     bounds::Bounds,
-    checkpoint::{LOG_START_OFFSET, Offsets, RECOVERY_POINT},
+    checkpoint::{CLEANER_OFFSET, LOG_START_OFFSET, Offsets, RECOVERY_POINT},
     clean_shutdown,
     committer::{CommitQueue, Committer},
     config::LogConfig,
@@ -105,6 +105,7 @@ struct Found {
     partitions: Vec<(TopicPartition, PathBuf)>,
     recovery_points: Offsets,
     log_starts: Offsets,
+    cleaned: Offsets,
     doomed: Vec<PathBuf>,
 }
 
@@ -168,7 +169,7 @@ impl LogDirs {
             offline: RwLock::new(offline.into_iter().map(|o| (o.partition.clone(), o)).collect()),
             recovery,
             doomed: Mutex::new(doomed),
-            _committers: committers,
+            committers,
         };
         // What a process that died left in the system's memory is made durable before anyone reads it.
         all.flush();
@@ -276,6 +277,7 @@ fn open_dir(
         clean: clean_shutdown::take(&**fs, path)?,
         recovery_points: RECOVERY_POINT.read(&**fs, path)?,
         log_starts: LOG_START_OFFSET.read(&**fs, path)?,
+        cleaned: CLEANER_OFFSET.read(&**fs, path)?,
         dir,
         partitions,
         doomed,
@@ -293,6 +295,7 @@ fn identify(options: &OpenOptions, path: &Path, cluster_id: &mut Option<String>)
             if let Some(foreign) = listed.into_iter().find(|entry| !ours(&entry.name)) {
                 return Err(OpenError::NotALogDirectory { dir: path.to_owned(), found: foreign.name });
             }
+            sync_ancestors(fs, path);
             let cluster_id = cluster_id.get_or_insert_with(|| Uuid::random().to_string()).clone();
             MetaProperties { cluster_id, node_id: options.node_id, directory_id: None }
         }
@@ -319,6 +322,18 @@ fn identify(options: &OpenOptions, path: &Path, cluster_id: &mut Option<String>)
     Ok(id)
 }
 
+/// A directory that was just made is only as durable as its name in the one above. Those further up that may
+/// not be read were not made by us.
+fn sync_ancestors(fs: &dyn Fs, path: &Path) {
+    for ancestor in path.ancestors().skip(1) {
+        let ancestor = if ancestor == Path::new("") { Path::new(".") } else { ancestor };
+        if let Err(error) = fs.sync_dir(ancestor) {
+            tracing::debug!(path = %ancestor.display(), %error, "cannot sync a directory above the log directory");
+            return;
+        }
+    }
+}
+
 /// The metadata log stands in no checkpoint: as Kafka does, all of it is read.
 fn open_metadata(options: &OpenOptions, found: &[Found]) -> Result<(Arc<LogDir>, Option<Loaded>), OpenError> {
     let first = &found[0];
@@ -335,6 +350,7 @@ fn open_metadata(options: &OpenOptions, found: &[Found]) -> Result<(Arc<LogDir>,
             clean: false,
             recovery_point: Offset::ZERO,
             log_start_offset: Offset::ZERO,
+            cleaned_until: Offset::ZERO,
             now: options.now,
         },
     );
@@ -369,11 +385,9 @@ fn load_all(
     let (total, done) = (jobs.len(), AtomicUsize::new(0));
     let jobs = Mutex::new(jobs);
     let results: Mutex<(Vec<Loaded>, Vec<OfflinePartition>)> = Mutex::default();
+    let next_job = || jobs.lock().pop_front();
     let work = || {
-        while let Some((directory, partition, path)) = {
-            let job = jobs.lock().pop_front();
-            job
-        } {
+        while let Some((directory, partition, path)) = next_job() {
             let offset_in = |offsets: &Offsets| offsets.get(partition).copied().unwrap_or(Offset::ZERO);
             let load_options = LoadOptions {
                 partition: partition.clone(),
@@ -382,6 +396,7 @@ fn load_all(
                 clean: directory.clean,
                 recovery_point: offset_in(&directory.recovery_points),
                 log_start_offset: offset_in(&directory.log_starts),
+                cleaned_until: offset_in(&directory.cleaned),
                 now: options.now,
             };
             let scanned_bytes = match load(&directory.dir, load_options) {

@@ -62,7 +62,7 @@ impl Log {
         }
         ends.durable = pending.mark;
         drop(ends);
-        self.dir.bounds.set(self.slot, self.topic_id, self.partition.partition, offset);
+        self.note_bound(offset);
         if self.dir.shared.durability == Durability::Disk {
             self.high_watermark.store(offset.0, Ordering::Release);
             if self.first_unstable.load(Ordering::Acquire) != i64::MAX {

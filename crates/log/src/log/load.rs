@@ -1,7 +1,11 @@
 //! Opening a partition directory (`LogLoader`): finishing what a crash interrupted, opening the segments,
 //! scanning what the recovery point does not cover, and restoring epochs and producers.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use millstream_types::{LeaderEpoch, Offset, TimestampMs, TopicPartition, Uuid};
 
@@ -38,6 +42,8 @@ pub(crate) struct LoadOptions {
     pub(crate) recovery_point: Offset,
     /// From the checkpoint; 0 if it does not name the partition.
     pub(crate) log_start_offset: Offset,
+    /// Below it compaction may have left gaps between segments.
+    pub(crate) cleaned_until: Offset,
     pub(crate) now: TimestampMs,
 }
 
@@ -176,7 +182,7 @@ impl Files {
 /// a compaction that had not written everything (`.cleaned` is still there) is undone.
 fn finish_swaps(
     fs: &dyn Fs,
-    dir: &std::path::Path,
+    dir: &Path,
     swaps: Vec<(Offset, PathBuf)>,
     cleaned_from: Option<Offset>,
 ) -> Result<(), StorageError> {
@@ -239,7 +245,8 @@ impl Loader<'_> {
 
     fn open_segments(&mut self, files: &Files) -> Result<(), LogError> {
         let bases: Vec<Offset> = files.segments.iter().copied().collect();
-        if self.epochs.is_none() && bases.first().is_some_and(|first| *first < self.options.recovery_point) {
+        let unscanned = |first: &Offset| self.options.clean || *first < self.options.recovery_point;
+        if self.epochs.is_none() && bases.first().is_some_and(unscanned) {
             self.epochs = Some(self.epochs_of(&bases)?);
         }
         let mut met: Vec<(LeaderEpoch, Offset)> = Vec::new();
@@ -248,11 +255,16 @@ impl Loader<'_> {
             if damaged_txn_index(self.fs(), &self.options.path, *base)? {
                 self.aborted_unknown_from.get_or_insert(*base);
             }
-            if self.options.clean || next_base.is_some_and(|next| next <= self.options.recovery_point) {
-                if let Some(segment) = self.open_trusted(*base, next_base)? {
-                    self.segments.push(Arc::new(segment));
-                    continue;
-                }
+            let flushed =
+                self.options.clean || next_base.is_some_and(|next| next <= self.options.recovery_point);
+            if flushed && let Some(segment) = self.open_trusted(*base, next_base)? {
+                self.segments.push(Arc::new(segment));
+                continue;
+            }
+            let gap = *base > self.next_offset && !self.segments.is_empty();
+            if gap && *base > self.options.cleaned_until {
+                self.cut_after_gap(&bases[index..])?;
+                break;
             }
             let scanned = self.scan(*base)?;
             met.extend(scanned.epochs.iter().copied());
@@ -300,6 +312,8 @@ impl Loader<'_> {
                 }
             }
             (self.progress, self.next_offset) = (progress, next_offset);
+        } else {
+            self.next_offset = next.unwrap_or(base);
         }
         Ok(Some(segment))
     }
@@ -318,59 +332,79 @@ impl Loader<'_> {
     /// Takes a scanned segment into the log, cutting off what is invalid in it and all segments after.
     fn take(&mut self, scanned: Scanned, later: &[Offset]) -> Result<(), LogError> {
         self.scanned_bytes += scanned.scanned_bytes;
+        self.next_offset = scanned.next_offset;
+        self.progress = scanned.progress;
+        let path = scanned.segment.path().to_owned();
         if let Some(error) = &scanned.invalid {
-            let path = scanned.segment.path();
-            if scanned.next_offset < self.durable_until || self.options.clean {
-                let reason = format!(
-                    "{} is corrupt: {} at position {}, offset {}: {error}; records up to offset {} were durable",
-                    self.options.partition,
-                    path.display(),
-                    scanned.end,
-                    scanned.next_offset,
-                    self.durable_until,
-                );
-                return Err(Offline { reason }.into());
-            }
-            let saved = self.save(&scanned, later)?;
-            let file = self.fs().open(path, OpenMode::Write).at("open", path)?;
-            file.truncate(scanned.end).at("truncate", path)?;
-            let bytes = scanned.file_length - scanned.end;
-            let cut = Cut {
-                partition: self.options.partition.clone(),
-                path: path.to_owned(),
-                position: scanned.end,
-                offset: scanned.next_offset,
-                bytes,
-                saved,
-                reason: error.to_string(),
-            };
-            self.cut = Some(cut);
-            for base in later {
-                self.remove_segment(*base)?;
-            }
+            let place = format!("{} is corrupt at position {}: {error}", path.display(), scanned.end);
+            self.refuse_to_lose(&place)?;
+            let saved = self.save(&path, scanned.end, self.next_offset)?;
+            let file = self.fs().open(&path, OpenMode::Write).at("open", &path)?;
+            file.truncate(scanned.end).at("truncate", &path)?;
+            self.note_cut(&path, scanned.end, scanned.file_length - scanned.end, saved, error.to_string());
+            self.cut_segments(later)?;
         }
         self.unsynced.files.push(scanned.segment.file(&*self.dir.fs)?.clone());
         if !later.is_empty() && scanned.invalid.is_none() {
             scanned.segment.finish_time_index();
             self.unsynced.files.extend(scanned.segment.write_indexes(&*self.dir.fs)?);
         }
-        self.next_offset = scanned.next_offset;
-        self.progress = scanned.progress;
         self.segments.push(Arc::new(scanned.segment));
         Ok(())
     }
 
-    fn save(&self, scanned: &Scanned, later: &[Offset]) -> Result<Vec<PathBuf>, StorageError> {
-        let side_dir = self.dir.shared.bounds_dir.join("cut");
-        let (partition, now) = (&self.options.partition, self.options.now);
-        let mut saved = Vec::new();
-        let name = side_file_name(partition, scanned.next_offset, now);
-        saved.extend(save_tail(self.fs(), scanned.segment.path(), scanned.end, &side_dir, &name)?);
-        for base in later {
-            let path = file_path(&self.options.path, *base, LOG);
-            saved.extend(save_tail(self.fs(), &path, 0, &side_dir, &side_file_name(partition, *base, now))?);
+    /// A segment is missing between the log's end so far and `later`, which were written but not flushed.
+    fn cut_after_gap(&mut self, later: &[Offset]) -> Result<(), LogError> {
+        let path = file_path(&self.options.path, self.next_offset, LOG);
+        self.refuse_to_lose(&format!("{} is missing", path.display()))?;
+        self.note_cut(&path, 0, 0, None, "the segment is missing, and others after it are there".to_owned());
+        Ok(self.cut_segments(later)?)
+    }
+
+    /// What was acknowledged is not cut off.
+    fn refuse_to_lose(&self, place: &str) -> Result<(), Offline> {
+        if self.next_offset >= self.durable_until && !self.options.clean {
+            return Ok(());
         }
-        Ok(saved)
+        let reason = format!(
+            "{}: {place}, offset {}; records up to offset {} were durable",
+            self.options.partition, self.next_offset, self.durable_until,
+        );
+        Err(Offline { reason })
+    }
+
+    fn note_cut(&mut self, path: &Path, position: u64, bytes: u64, saved: Option<PathBuf>, reason: String) {
+        self.cut = Some(Cut {
+            partition: self.options.partition.clone(),
+            path: path.to_owned(),
+            position,
+            offset: self.next_offset,
+            bytes,
+            saved: saved.into_iter().collect(),
+            reason,
+        });
+    }
+
+    /// Takes whole segments away, after what was cut already.
+    fn cut_segments(&mut self, bases: &[Offset]) -> Result<(), StorageError> {
+        for base in bases {
+            let path = file_path(&self.options.path, *base, LOG);
+            let file = self.fs().open(&path, OpenMode::Read).at("open", &path)?;
+            let bytes = file.length().at("measure", &path)?;
+            let saved = self.save(&path, 0, *base)?;
+            if let Some(cut) = &mut self.cut {
+                cut.bytes += bytes;
+                cut.saved.extend(saved);
+            }
+            self.remove_segment(*base)?;
+        }
+        Ok(())
+    }
+
+    fn save(&self, path: &Path, position: u64, offset: Offset) -> Result<Option<PathBuf>, StorageError> {
+        let side_dir = self.dir.shared.bounds_dir.join("cut");
+        let name = side_file_name(&self.options.partition, offset, self.options.now);
+        save_tail(self.fs(), path, position, &side_dir, &name)
     }
 
     fn remove_segment(&self, base: Offset) -> Result<(), StorageError> {

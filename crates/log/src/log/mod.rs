@@ -47,13 +47,14 @@ use crate::{
     error::{LogError, Offline, StorageError},
     fs::File,
     leader_epoch::{EpochStart, LeaderEpochs},
+    partition_metadata::write_topic_id,
     producer::{ActiveProducer, ProducerStates},
     segment::{IndexProgress, Segment},
 };
 
 pub struct Log {
     partition: TopicPartition,
-    topic_id: Uuid,
+    identity: RwLock<Identity>,
     path: PathBuf,
     dir: Arc<LogDir>,
     config: RwLock<Arc<LogConfig>>,
@@ -69,12 +70,20 @@ pub struct Log {
     first_unstable: AtomicI64,
     /// Up to where the last checkpoint says that nothing need be scanned.
     checkpointed: AtomicI64,
+    /// Below it the disk holds no segment any more, whatever happens.
+    first_on_disk: AtomicI64,
     /// Stands in the directory's commit queue.
     queued: AtomicBool,
     /// A segment was left since the last checkpoint.
     rolled: AtomicBool,
     deleted: AtomicBool,
     offline: OnceLock<Offline>,
+}
+
+/// Which topic of that name it is, and where its durable offset is noted.
+#[derive(Clone, Copy, Debug)]
+struct Identity {
+    topic_id: Uuid,
     slot: Slot,
 }
 
@@ -159,6 +168,7 @@ impl Log {
             mark(first, parts.log_start_offset.max(first.base_offset), 0)
         };
         let high_watermark = durable.offset;
+        let first_on_disk = first.base_offset;
         let first_unstable = parts.producers.first_unstable().map_or(i64::MAX, |offset| offset.0);
         let appender = Appender {
             active,
@@ -172,7 +182,7 @@ impl Log {
         };
         Ok(Arc::new(Self {
             partition: parts.partition,
-            topic_id: parts.topic_id,
+            identity: RwLock::new(Identity { topic_id: parts.topic_id, slot: parts.slot }),
             path: parts.path,
             dir,
             config: RwLock::new(Arc::new(parts.config)),
@@ -186,11 +196,11 @@ impl Log {
             high_watermark: AtomicI64::new(high_watermark.0),
             first_unstable: AtomicI64::new(first_unstable),
             checkpointed: AtomicI64::new(parts.recovery_point.0),
+            first_on_disk: AtomicI64::new(first_on_disk.0),
             queued: AtomicBool::new(false),
             rolled: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
             offline: OnceLock::new(),
-            slot: parts.slot,
         }))
     }
 
@@ -198,8 +208,27 @@ impl Log {
         &self.partition
     }
 
+    /// Zero when `partition.metadata` was missing.
     pub fn topic_id(&self) -> Uuid {
-        self.topic_id
+        self.identity.read().topic_id
+    }
+
+    /// Gives a log whose `partition.metadata` was missing the topic id that metadata names.
+    pub(crate) fn adopt(&self, topic_id: Uuid) -> Result<(), StorageError> {
+        let mut identity = self.identity.write();
+        let metadata = write_topic_id(&*self.dir.fs, &self.path, topic_id)?;
+        let mut unsynced = self.unsynced.lock();
+        unsynced.files.push(metadata);
+        unsynced.add_dir(&self.path);
+        let (slot, _) = self.dir.bounds.slot(topic_id, self.partition.partition);
+        *identity = Identity { topic_id, slot };
+        Ok(())
+    }
+
+    /// Notes up to where the log is durable.
+    fn note_bound(&self, offset: Offset) {
+        let Identity { topic_id, slot } = *self.identity.read();
+        self.dir.bounds.set(slot, topic_id, self.partition.partition, offset);
     }
 
     /// The partition's directory.

@@ -66,7 +66,7 @@ impl Rules<'_> {
         let partition = || self.partition.clone();
         let mut found = Vec::with_capacity(1);
         let mut walk = batches(&bytes);
-        while let Some(view) = walk.next() {
+        for view in walk.by_ref() {
             let view = view.map_err(Rejection::from)?;
             let size = view.bytes.len();
             let max = self.config.max_message_bytes;

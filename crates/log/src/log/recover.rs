@@ -26,13 +26,13 @@ const COPY_BYTES: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
     pub partition: TopicPartition,
-    /// The segment file, and where in it the first byte cut off stood.
+    /// The segment file, and where in it the first byte cut off stood; segments after it went as well.
     pub path: PathBuf,
     pub position: u64,
     /// The offset that the log now ends with.
     pub offset: Offset,
     pub bytes: u64,
-    /// Where the bytes are kept; None if they were all zero.
+    /// Where the bytes are kept; zeros are not.
     pub saved: Vec<PathBuf>,
     pub reason: String,
 }
@@ -158,6 +158,8 @@ impl SegmentScan<'_> {
     }
 }
 
+pub(super) type Indexes = (SparseIndex<OffsetEntry>, SparseIndex<TimeEntry>);
+
 /// Both indexes of a segment; None if one of them is absent or cannot be right.
 pub(super) fn open_indexes(
     fs: &dyn Fs,
@@ -165,7 +167,7 @@ pub(super) fn open_indexes(
     base: Offset,
     check: Check,
     file_length: u64,
-) -> Result<Option<(SparseIndex<OffsetEntry>, SparseIndex<TimeEntry>)>, StorageError> {
+) -> Result<Option<Indexes>, StorageError> {
     let in_file = |entry: OffsetEntry| entry.position < file_length && entry.last_offset >= base;
     let Some(index) = SparseIndex::open(fs, base, file_path(dir, base, INDEX), check, in_file)? else {
         return Ok(None);

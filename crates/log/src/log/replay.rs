@@ -139,10 +139,18 @@ impl Replay<'_> {
         end: Offset,
     ) -> Result<HashMap<ProducerId, Vec<(ProducerEpoch, BatchMetadata)>>, StorageError> {
         let mut found: HashMap<_, Vec<_>> = HashMap::new();
-        let Some(segment) = self.segments_from(end).first() else { return Ok(found) };
-        let near = segment.size().saturating_sub(REFILL_BYTES);
-        let entry = segment.index.last_where(self.fs, |entry| entry.position <= near)?;
-        let from = entry.map_or(segment.base_offset, |entry| entry.last_offset);
+        let mut left = REFILL_BYTES;
+        let mut from = self.log_start_offset;
+        for segment in self.segments.iter().rev().filter(|segment| segment.base_offset < end) {
+            match segment.size().checked_sub(left) {
+                None => left -= segment.size(),
+                Some(near) => {
+                    let entry = segment.index.last_where(self.fs, |entry| entry.position <= near)?;
+                    from = entry.map_or(segment.base_offset, |entry| entry.last_offset);
+                    break;
+                }
+            }
+        }
         self.walk(from.max(self.log_start_offset), end, &mut |_, batch| {
             if let Some((id, epoch, metadata)) = metadata_of(&batch.header) {
                 found.entry(id).or_default().push((epoch, metadata));

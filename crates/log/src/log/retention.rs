@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use millstream_types::{Offset, TimestampMs};
+use millstream_types::{Offset, TimestampMs, Uuid};
 
 use super::Log;
 use crate::{
@@ -50,34 +50,55 @@ impl Log {
         }
     }
 
-    /// Applies retention: what can go is renamed and returned, to be removed when it is due.
-    pub(crate) fn apply_retention(&self, now: TimestampMs) -> Result<Vec<Doomed>, StorageError> {
+    /// Raises the log start offset past what retention lets go. True if there are segments below it now, which
+    /// may go once the offset is on the disk: of several files renamed any may come back with a power cut.
+    pub(crate) fn plan_retention(&self, now: TimestampMs) -> Result<bool, StorageError> {
         let config = self.config();
         let mut appender = self.appender.lock();
         let mut count = self.deletable(&config, now);
-        if count == 0 {
-            return Ok(Vec::new());
-        }
-        if count == self.segments().len() {
+        if count > 0 && count == self.segments().len() {
             // The last one can go as well; an empty one takes its place.
-            if appender.active.size() == 0 {
-                count -= 1;
-            } else {
-                self.roll(&mut appender, &config)?;
-            }
+            self.roll(&mut appender, &config)?;
+            count = self.segments().len() - 1;
         }
-        let segments = self.segments();
+        if count > 0 {
+            self.raise_log_start(self.segments()[count].base_offset);
+        }
+        Ok(count > 0)
+    }
+
+    /// Renames the files of segments that lie below the log start offset; returns what is to be removed, and
+    /// when.
+    pub(crate) fn drop_old_segments(&self, now: TimestampMs) -> Result<Vec<Doomed>, StorageError> {
+        let appender = self.appender.lock();
+        let (segments, start) = (self.segments(), self.log_start_offset());
+        let count = segments.iter().skip(1).take_while(|segment| segment.base_offset <= start).count();
         let (old, kept) = segments.split_at(count);
-        self.raise_log_start(kept[0].base_offset);
         *self.segments.write() = Arc::new(kept.to_vec());
         drop(appender);
+        let due = now.plus_ms(self.config().file_delete_delay_ms);
         let mut doomed = Vec::new();
         for segment in old {
             tracing::info!(partition = %self.partition, base_offset = %segment.base_offset, "deleting a segment");
-            self.doom(segment, now.plus_ms(config.file_delete_delay_ms), &mut doomed)?;
+            self.doom(segment, due, &mut doomed)?;
+            // The metadata log stands in no checkpoint: its beginning is its first segment, so no later one
+            // may be gone while an earlier one comes back.
+            if self.topic_id() == Uuid::METADATA_TOPIC {
+                self.dir.fs.sync_dir(&self.path).at("sync", &self.path)?;
+            }
         }
-        self.unsynced.lock().add_dir(&self.path);
         Ok(doomed)
+    }
+
+    /// The directory was synced: no segment below the first one can come back.
+    pub(crate) fn note_first_segment(&self) {
+        self.first_on_disk.store(self.first_segment_offset().0, Ordering::Release);
+    }
+
+    /// The log start offset, if what is on the disk does not say it by itself.
+    pub(crate) fn log_start_to_checkpoint(&self) -> Option<Offset> {
+        let start = self.log_start_offset();
+        (start.0 > self.first_on_disk.load(Ordering::Acquire)).then_some(start)
     }
 
     /// How many segments at the beginning may go. None beyond the high watermark may.

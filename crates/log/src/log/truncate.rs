@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use millstream_types::Offset;
 
-use super::{Log, Mark, recover::SegmentScan, replay::Replay};
+use super::{Identity, Log, Mark, recover::SegmentScan, replay::Replay};
 use crate::{
     error::{At, LogError, StorageError},
     fs::remove_if_there,
@@ -27,7 +27,8 @@ impl Log {
         let mut appender = self.appender.lock();
         let fs = &*self.dir.fs;
         if self.durable_offset() > offset {
-            self.dir.bounds.lower(self.slot, self.topic_id, self.partition.partition, Offset::ZERO)?;
+            let Identity { topic_id, slot } = *self.identity.read();
+            self.dir.bounds.lower(slot, topic_id, self.partition.partition, Offset::ZERO)?;
         }
         let segments = self.segments();
         let after = segments.partition_point(|segment| segment.base_offset <= offset).max(1);

@@ -1,7 +1,13 @@
 //! The log through its public interface, on real files and on a disk that loses power.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test as the tests do")]
+
 mod append;
+mod directories;
 mod disk;
+mod faults;
+mod model;
 mod read;
+mod retention;
 mod support;
 mod transactions;
