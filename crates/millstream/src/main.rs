@@ -1,6 +1,7 @@
 //! `millstream`: the platform in one binary. `up` starts it; the other commands are Kafka clients that
 //! work with any Kafka.
 
+mod command;
 mod up;
 
 use std::process::ExitCode;
@@ -21,11 +22,20 @@ struct Arguments {
 enum Command {
     /// Start the platform; an empty directory is set up on the way
     Up(up::Arguments),
+    /// Topics and the records in them
+    Topic(command::topic::Arguments),
+    /// Consumer groups, their offsets and lag
+    Group(command::group::Arguments),
+    /// The files of a data directory, read without a broker
+    Log(command::log::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Up(arguments) => up::run(arguments),
+        Command::Topic(arguments) => command::topic::run(arguments),
+        Command::Group(arguments) => command::group::run(arguments),
+        Command::Log(arguments) => command::log::run(arguments),
     };
     match outcome {
         Ok(code) => code,

@@ -40,9 +40,7 @@ impl ConnectArguments {
         }
         let client = Client::new(config)?;
         client.any_broker().await.with_context(|| {
-            format!(
-                "no Kafka at {bootstrap}; `millstream up` starts one, --bootstrap-server names another"
-            )
+            format!("no Kafka at {bootstrap}; `millstream up` starts one, --bootstrap-server names another")
         })?;
         Ok(Connected { client, producer, consumer })
     }

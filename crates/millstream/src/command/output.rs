@@ -45,7 +45,8 @@ impl Section {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(self.columns);
-        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        let is_number =
+            |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
         for row in &self.rows {
             table.add_row(row.iter().map(|text| {
                 let alignment = if is_number(text) { CellAlignment::Right } else { CellAlignment::Left };
@@ -93,6 +94,12 @@ pub(super) fn write(bytes: &[u8]) -> Result<bool> {
 /// A number, or a dash where there is none.
 pub(super) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// `1 partition`, `3 partitions`
+pub(super) fn counted(count: impl TryInto<i64>, thing: &str) -> String {
+    let count = count.try_into().unwrap_or(i64::MAX);
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

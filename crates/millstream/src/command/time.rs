@@ -134,7 +134,9 @@ mod tests {
         ] {
             assert_eq!(parse(text, NOW).unwrap(), TimestampMs(expected), "{text}");
         }
-        for wrong in ["", "now", "2013-13-01", "2013-01", "2013-01-01T25:00:00Z", "1x", "-1y", "2013-01-01T05:00:00.Z"] {
+        for wrong in
+            ["", "now", "2013-13-01", "2013-01", "2013-01-01T25:00:00Z", "1x", "-1y", "2013-01-01T05:00:00.Z"]
+        {
             assert!(parse(wrong, NOW).is_err(), "{wrong}");
         }
     }

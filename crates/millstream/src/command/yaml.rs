@@ -74,19 +74,19 @@ mod tests {
 
     #[test]
     fn nested_values_are_laid_out_in_blocks() {
-        let value = json!([{"name": "a b", "n": 9_007_199_254_740_993i64, "list": [1, [2]], "none": null, "empty": []},
+        let value = json!([{"name": "a b", "count": 9_007_199_254_740_993i64, "list": [1, [2]], "none": null, "empty": []},
                            {"yes": "no", "map": {"k": "1"}}]);
         let expected = "\
-- empty: []
+- name: \"a b\"
+  count: 9007199254740993
   list:
   - 1
   - - 2
-  n: 9007199254740993
-  name: \"a b\"
   none: null
-- map:
+  empty: []
+- \"yes\": \"no\"
+  map:
     k: \"1\"
-  \"yes\": \"no\"
 ";
         assert_eq!(to_string(&value), expected);
         assert_eq!(to_string(&json!({})), "{}\n");

@@ -6,7 +6,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use millstream_client::{Consumer, ConsumerRecord, IsolationLevel, Topic};
 use millstream_types::{ErrorCode, Offset, PartitionId, TopicPartition};
 
-use super::{envelope, find, format::{self, Format}, parse_name};
+use super::{
+    envelope, find,
+    format::{self, Format},
+    parse_name,
+};
 use crate::command::{
     connect::ConnectArguments,
     output::write,
@@ -103,7 +107,9 @@ impl Reading {
             let records = match self.consumer.poll(POLL).await {
                 Ok(records) => records,
                 Err(error) if error.code() == Some(ErrorCode::OffsetOutOfRange) => {
-                    return Err(anyhow!(error).context("the records to be read were removed meanwhile; begin anew with --offset beginning"));
+                    return Err(anyhow!(error).context(
+                        "the records to be read were removed meanwhile; begin anew with --offset beginning",
+                    ));
                 }
                 Err(error) => return Err(error.into()),
             };
@@ -134,7 +140,8 @@ impl Reading {
             let position = self.consumer.progress(partition).map(|progress| progress.position);
             position.is_none_or(|position| stops.get(partition).is_none_or(|stop| position >= *stop))
         };
-        let finished: Vec<TopicPartition> = self.open.iter().filter(|partition| reached(partition)).cloned().collect();
+        let finished: Vec<TopicPartition> =
+            self.open.iter().filter(|partition| reached(partition)).cloned().collect();
         for partition in finished {
             self.consumer.unassign(&partition);
             self.open.remove(&partition);
@@ -149,7 +156,11 @@ fn chosen(topic: &Topic, list: Option<&str>) -> Result<Vec<TopicPartition>> {
     };
     if let Some(missing) = wanted.iter().find(|partition| !topic.partitions.contains_key(partition)) {
         let count = topic.partitions.len();
-        bail!("topic {} has no partition {missing}; its partitions are 0 to {}", topic.name, count.saturating_sub(1));
+        bail!(
+            "topic {} has no partition {missing}; its partitions are 0 to {}",
+            topic.name,
+            count.saturating_sub(1)
+        );
     }
     Ok(wanted.into_iter().map(|partition| TopicPartition::new(topic.name.clone(), partition)).collect())
 }
@@ -159,7 +170,9 @@ fn numbers(list: &str) -> Result<BTreeSet<i32>> {
     const PARTITIONS_MAX: i32 = 100_000;
     let number = |text: &str| {
         let number = text.trim().parse::<i32>().ok().filter(|number| (0..PARTITIONS_MAX).contains(number));
-        number.ok_or_else(|| anyhow!("--partitions: expected numbers and ranges such as 0,2,5-7, found {text:?}"))
+        number.ok_or_else(|| {
+            anyhow!("--partitions: expected numbers and ranges such as 0,2,5-7, found {text:?}")
+        })
     };
     let mut all = BTreeSet::new();
     for part in list.split(',') {

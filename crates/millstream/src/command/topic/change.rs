@@ -5,7 +5,7 @@ use millstream_client::{Admin, ConfigChange, ConfigResource, NewTopic};
 use millstream_types::{ErrorCode, TopicName};
 
 use super::{KeyValue, find, parse_name};
-use crate::command::{connect::ConnectArguments, failure};
+use crate::command::{connect::ConnectArguments, failure, output::counted};
 
 #[derive(clap::Args)]
 pub(super) struct CreateArguments {
@@ -47,7 +47,7 @@ pub(super) async fn create(arguments: CreateArguments) -> Result<()> {
         match result {
             Ok(created) => {
                 let verb = if arguments.dry_run { "could be created" } else { "created" };
-                let partitions = created.partitions.map(|count| format!(", {count} partitions"));
+                let partitions = created.partitions.map(|count| format!(", {}", counted(count, "partition")));
                 eprintln!("topic {name} {verb}{}", partitions.unwrap_or_default());
             }
             Err(error) if arguments.if_not_exists && error.code() == Some(ErrorCode::TopicAlreadyExists) => {

@@ -39,7 +39,7 @@ fn header_to_json(header: &Header) -> Value {
 }
 
 /// Under `name`, or where the bytes are no text, under `name_base64`.
-pub(super) fn put_bytes(fields: &mut Map<String, Value>, name: &str, bytes: Option<&Bytes>) {
+pub(in crate::command) fn put_bytes(fields: &mut Map<String, Value>, name: &str, bytes: Option<&Bytes>) {
     match bytes.map(|bytes| std::str::from_utf8(bytes).map_err(|_| STANDARD.encode(bytes))) {
         None => fields.insert(name.to_owned(), Value::Null),
         Some(Ok(text)) => fields.insert(name.to_owned(), json!(text)),
@@ -52,14 +52,17 @@ pub(super) fn put_bytes(fields: &mut Map<String, Value>, name: &str, bytes: Opti
 pub(super) fn from_json(line: &str, topic: &TopicName) -> Result<ProducerRecord> {
     let Value::Object(fields) = serde_json::from_str(line)? else { bail!("expected a JSON object") };
     for name in fields.keys() {
-        let known = ["topic", "partition", "offset", "timestamp", "timestamp_type", "key", "key_base64", "value"];
+        let known =
+            ["topic", "partition", "offset", "timestamp", "timestamp_type", "key", "key_base64", "value"];
         if !known.contains(&name.as_str()) && !["value_base64", "headers"].contains(&name.as_str()) {
             bail!("field {name:?} is not known; expected key, value, headers, partition, timestamp");
         }
     }
     let integer = |name: &str| match fields.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_i64().map(Some).ok_or_else(|| anyhow!("{name} is {value}, expected an integer")),
+        Some(value) => {
+            value.as_i64().map(Some).ok_or_else(|| anyhow!("{name} is {value}, expected an integer"))
+        }
     };
     let partition = integer("partition")?.map(i32::try_from).transpose().context("partition")?;
     Ok(ProducerRecord {
@@ -75,16 +78,21 @@ pub(super) fn from_json(line: &str, topic: &TopicName) -> Result<ProducerRecord>
 /// A list of `{"key": …, "value": …}`, or an object of names and values.
 fn headers(value: &Value) -> Result<Vec<Header>> {
     let from_object = |fields: &Map<String, Value>| {
-        let name = fields.get("key").and_then(Value::as_str).ok_or_else(|| anyhow!("a header without key"))?;
+        let name =
+            fields.get("key").and_then(Value::as_str).ok_or_else(|| anyhow!("a header without key"))?;
         Ok(Header::new(name.to_owned(), get_bytes(fields, "value")?))
     };
     match value {
         Value::Null => Ok(Vec::new()),
         Value::Array(items) => {
-            let each = |item: &Value| from_object(item.as_object().ok_or_else(|| anyhow!("header {item} is no object"))?);
+            let each = |item: &Value| {
+                from_object(item.as_object().ok_or_else(|| anyhow!("header {item} is no object"))?)
+            };
             items.iter().map(each).collect()
         }
-        Value::Object(fields) => Ok(fields.iter().map(|(name, value)| Header::new(name.clone(), text(value))).collect()),
+        Value::Object(fields) => {
+            Ok(fields.iter().map(|(name, value)| Header::new(name.clone(), text(value))).collect())
+        }
         other => bail!("headers are {other}, expected a list or an object"),
     }
 }

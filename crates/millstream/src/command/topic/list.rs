@@ -29,7 +29,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
     });
     let mut section = Section::new("topic", &["NAME", "PARTITIONS", "REPLICAS"]);
     for topic in &topics {
-        section.row([topic.name.to_string(), topic.partitions.len().to_string(), replicas(topic).to_string()]);
+        section.row([
+            topic.name.to_string(),
+            topic.partitions.len().to_string(),
+            replicas(topic).to_string(),
+        ]);
     }
     let value = topics.iter().map(|topic| {
         json!({

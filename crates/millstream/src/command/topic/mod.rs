@@ -16,6 +16,8 @@ use millstream_types::{ErrorCode, TopicName};
 
 use super::{connect::block_on, failure};
 
+pub(super) use envelope::put_bytes;
+
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -52,12 +54,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     })
 }
 
-fn parse_name(name: &str) -> Result<TopicName> {
+pub(super) fn parse_name(name: &str) -> Result<TopicName> {
     TopicName::parse(name).map_err(|error| anyhow!("{error}"))
 }
 
 /// The topic, or a failure that says what to do.
-async fn find(admin: &Admin, name: &TopicName) -> Result<Topic> {
+pub(super) async fn find(admin: &Admin, name: &TopicName) -> Result<Topic> {
     let described = admin.describe_topics(std::slice::from_ref(name)).await?.remove(name);
     match described {
         Some(Ok(topic)) => Ok(topic),
@@ -77,7 +79,8 @@ impl std::str::FromStr for KeyValue {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (key, value) = text.split_once('=').ok_or_else(|| anyhow!("expected KEY=VALUE, found {text:?}"))?;
+        let (key, value) =
+            text.split_once('=').ok_or_else(|| anyhow!("expected KEY=VALUE, found {text:?}"))?;
         Ok(Self { key: key.to_owned(), value: value.to_owned() })
     }
 }

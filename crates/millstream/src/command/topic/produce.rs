@@ -15,7 +15,10 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{KeyValue, envelope, find, parse_name};
-use crate::command::{connect::ConnectArguments, output::write};
+use crate::command::{
+    connect::ConnectArguments,
+    output::{counted, write},
+};
 
 /// Lines read ahead of the producer.
 const LINES_AHEAD: usize = 1024;
@@ -58,7 +61,8 @@ pub(super) struct Arguments {
 }
 
 fn codec(name: &str) -> Result<Compression> {
-    Compression::from_name(name).ok_or_else(|| anyhow!("expected none, gzip, snappy, lz4 or zstd, found {name:?}"))
+    Compression::from_name(name)
+        .ok_or_else(|| anyhow!("expected none, gzip, snappy, lz4 or zstd, found {name:?}"))
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<()> {
@@ -92,7 +96,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
     while !sent.open.is_empty() {
         sent.settle_first().await?;
     }
-    eprintln!("{} records written to {topic}", sent.written);
+    eprintln!("{} written to {topic}", counted(sent.written, "record"));
     Ok(())
 }
 
@@ -149,7 +153,9 @@ struct Sent {
 impl Sent {
     async fn settle_first(&mut self) -> Result<()> {
         let Some((line, delivery)) = self.open.pop_front() else { return Ok(()) };
-        let written = delivery.await.with_context(|| format!("line {line} (the {} before it were written)", self.written))?;
+        let written = delivery
+            .await
+            .with_context(|| format!("line {line} (the {} before it were written)", self.written))?;
         self.written += 1;
         if self.report {
             let place = json!({

@@ -1,0 +1,237 @@
+//! `millstream log`: the files of a data directory, read as they lie, with no broker.
+
+mod batches;
+mod decode;
+mod indexes;
+mod texts;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::{Map, Value, json};
+
+use super::{
+    failure,
+    output::{Output, OutputArguments, write},
+    yaml,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// Print what is in segments, indexes, snapshots and checkpoints, Kafka's or Millstream's
+    Dump(DumpArguments),
+}
+
+#[derive(clap::Args)]
+struct DumpArguments {
+    /// Files, or directories, whose files are then dumped in order
+    #[arg(required = true, value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
+    /// Each record, decoded where the topic is one of Kafka's own; otherwise only batches
+    #[arg(short, long)]
+    records: bool,
+    /// Records as they are, also those of Kafka's own topics
+    #[arg(long, requires = "records")]
+    raw: bool,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
+    failure::exit_code(match arguments.verb {
+        Verb::Dump(arguments) => dump(arguments),
+    })
+}
+
+fn dump(arguments: DumpArguments) -> Result<()> {
+    let mut sink = Sink { output: arguments.output.output, gone: false, faults: 0 };
+    for path in files(&arguments.paths)? {
+        let options = Options { records: arguments.records, raw: arguments.raw };
+        if sink.output == Output::Table {
+            sink.text(&format!("{}\n", path.display()))?;
+        }
+        file(&path, options, &mut sink).with_context(|| path.display().to_string())?;
+        if sink.gone {
+            return Ok(());
+        }
+    }
+    match sink.faults {
+        0 => Ok(()),
+        1 => Err(anyhow!("a fault was found; it is named above")),
+        faults => Err(anyhow!("{faults} faults were found; they are named above")),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Options {
+    records: bool,
+    raw: bool,
+}
+
+/// Where lines go: in a table indented below their file's name, otherwise each with the file in it.
+struct Sink {
+    output: Output,
+    /// Whoever read the output does so no more.
+    gone: bool,
+    faults: u64,
+}
+
+impl Sink {
+    fn text(&mut self, text: &str) -> Result<()> {
+        self.gone |= !write(text.as_bytes())?;
+        Ok(())
+    }
+
+    /// One thing found in a file: an object.
+    fn item(&mut self, file: &Path, value: Value) -> Result<()> {
+        let Value::Object(fields) = value else { return Ok(()) };
+        match self.output {
+            Output::Table => self.text(&format!("  {}\n", columns(&fields))),
+            output => {
+                let mut all = Map::new();
+                all.insert("file".to_owned(), json!(file.display().to_string()));
+                all.extend(fields);
+                let value = Value::Object(all);
+                self.text(&match output {
+                    Output::Yaml => format!("---\n{}", yaml::to_string(&value)),
+                    _ => format!("{value}\n"),
+                })
+            }
+        }
+    }
+
+    /// Something that should not be there, at a place in the file.
+    fn fault(&mut self, file: &Path, position: u64, fault: &str) -> Result<()> {
+        self.faults += 1;
+        self.item(file, json!({ "position": position, "fault": fault }))
+    }
+}
+
+/// `name: value` of every field, for people; what has a name itself stands behind it.
+fn columns(fields: &Map<String, Value>) -> String {
+    if let Some((name, Value::Object(inner))) = fields.iter().next().filter(|_| fields.len() == 1) {
+        return format!("{name}  {}", columns(inner));
+    }
+    let shown = |value: &Value| match value {
+        Value::String(text) if !text.is_empty() && !text.contains(char::is_whitespace) => text.clone(),
+        other => other.to_string(),
+    };
+    fields.iter().map(|(name, value)| format!("{name}: {}", shown(value))).collect::<Vec<_>>().join("  ")
+}
+
+/// The files named, and those in the directories named; a `log.dirs` has files of its own, and its
+/// partitions are directories that must be named themselves.
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for path in paths {
+        let known = fs::metadata(path);
+        if known.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            return Err(failure::NotFound(format!("{} does not exist", path.display())).into());
+        }
+        if !known.with_context(|| path.display().to_string())?.is_dir() {
+            all.push(path.clone());
+            continue;
+        }
+        let mut within = BTreeSet::new();
+        for entry in fs::read_dir(path).with_context(|| path.display().to_string())? {
+            let entry = entry?.path();
+            if Kind::of(&entry).is_some() && entry.is_file() {
+                within.insert(entry);
+            }
+        }
+        if within.is_empty() {
+            bail!("{} has no file of a log; expected a partition's directory or a log.dirs", path.display());
+        }
+        all.extend(within);
+    }
+    Ok(all)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Batches: segments, and snapshots of the metadata log.
+    Batches,
+    OffsetIndex,
+    TimeIndex,
+    TransactionIndex,
+    ProducerSnapshot,
+    /// A version, a count, lines.
+    Checkpoint,
+    /// `key=value` or `key: value` lines.
+    Properties,
+    Json,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?;
+        let name =
+            [".deleted", ".cleaned", ".swap"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        Some(match name {
+            "meta.properties" | "partition.metadata" => Self::Properties,
+            "quorum-state" | ".kafka_cleanshutdown" => Self::Json,
+            "leader-epoch-checkpoint"
+            | "recovery-point-offset-checkpoint"
+            | "log-start-offset-checkpoint"
+            | "replication-offset-checkpoint"
+            | "cleaner-offset-checkpoint" => Self::Checkpoint,
+            _ => match name.rsplit_once('.')?.1 {
+                "log" | "checkpoint" => Self::Batches,
+                "index" => Self::OffsetIndex,
+                "timeindex" => Self::TimeIndex,
+                "txnindex" => Self::TransactionIndex,
+                "snapshot" => Self::ProducerSnapshot,
+                _ => return None,
+            },
+        })
+    }
+}
+
+fn file(path: &Path, options: Options, sink: &mut Sink) -> Result<()> {
+    let kind = Kind::of(path).ok_or_else(|| {
+        anyhow!("not a file of a log: expected .log, .index, .timeindex, .txnindex, .snapshot, .checkpoint, a checkpoint or a properties file")
+    })?;
+    match kind {
+        Kind::Batches => batches::dump(path, options, sink),
+        Kind::OffsetIndex => indexes::offset_index(path, sink),
+        Kind::TimeIndex => indexes::time_index(path, sink),
+        Kind::TransactionIndex => indexes::transaction_index(path, sink),
+        Kind::ProducerSnapshot => indexes::producer_snapshot(path, sink),
+        Kind::Checkpoint => texts::checkpoint(path, sink),
+        Kind::Properties => texts::properties(path, sink),
+        Kind::Json => texts::json(path, sink),
+    }
+}
+
+/// The offset in a file's name, which is its first record's.
+fn base_offset(path: &Path) -> Option<i64> {
+    path.file_name()?.to_str()?.get(..20)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_known_by_their_names() {
+        let kind = |name: &str| Kind::of(Path::new(name));
+        assert_eq!(kind("00000000000000000000.log"), Some(Kind::Batches));
+        assert_eq!(kind("00000000000000000007.timeindex.deleted"), Some(Kind::TimeIndex));
+        assert_eq!(kind("00000000000000000010-0000000001.checkpoint"), Some(Kind::Batches));
+        assert_eq!(kind("leader-epoch-checkpoint"), Some(Kind::Checkpoint));
+        assert_eq!(kind("quorum-state"), Some(Kind::Json));
+        assert_eq!(kind("notes.txt"), None);
+        assert_eq!(kind(".lock"), None);
+    }
+}
