@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn a_request_comes_back_with_its_header() {
-        let request = ApiVersionsRequest { client_software_name: "millstream".to_owned(), ..Default::default() };
+        let request =
+            ApiVersionsRequest { client_software_name: "millstream".to_owned(), ..Default::default() };
         let frame = encode_request(&request, 3, 42, None).unwrap();
         let mut r = Reader::new(without_length(frame));
         let (key, header) = read_request_header(&mut r).unwrap();

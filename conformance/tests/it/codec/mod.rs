@@ -11,7 +11,7 @@ use std::{
     collections::BTreeSet,
     env, fs,
     hash::{BuildHasher, RandomState},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
@@ -186,17 +186,16 @@ fn our_rows(seed: u64) -> (Vec<Row>, Vec<String>) {
 }
 
 fn tables() -> Vec<table::Message> {
+    let groups = entries(&repository().join("xtask/schemas")).into_iter().filter(|path| path.is_dir());
     let mut messages = Vec::new();
-    for group in sorted(&repository().join("xtask/schemas")) {
-        for file in sorted(&group) {
-            messages.extend(table::parse(&fs::read_to_string(file).unwrap()).unwrap());
-        }
+    for file in groups.flat_map(|group| entries(&group)) {
+        let text = fs::read_to_string(&file).expect("the schema tables are in the checkout");
+        messages.extend(table::parse(&text).expect("the schema tables can be read"));
     }
     messages
 }
 
-fn sorted(directory: &Path) -> Vec<std::path::PathBuf> {
-    let mut paths: Vec<_> = fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()).collect();
-    paths.sort();
-    paths
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("the schema tables are in the checkout");
+    entries.map(|entry| entry.expect("the directory can be read").path()).collect()
 }
