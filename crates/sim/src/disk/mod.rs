@@ -1,0 +1,333 @@
+//! A disk in memory that behaves as badly as a disk may: of what was written and not synced, a power cut
+//! keeps any part, torn at sectors and out of order; it can fail, run full, and go off in the middle of
+//! anything. What it promises is what POSIX and Linux' file systems promise: contents are safe after fsync,
+//! names after fsync of their directory, a rename is one step, and names within a directory change on disk
+//! in order.
+
+mod dir;
+mod file;
+mod fs;
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Component, Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use self::{dir::DirNode, file::FileNode};
+use crate::random::{Random, mix};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Disk(Arc<Mutex<State>>);
+
+/// Where a file or directory stands in `State::inodes`.
+type Inode = usize;
+
+const ROOT: Inode = 0;
+
+#[derive(Debug)]
+struct State {
+    random: Random,
+    inodes: Vec<Node>,
+    locks: BTreeSet<PathBuf>,
+    faults: Faults,
+    lies: Lies,
+    /// Bytes in use, and how many there are.
+    used: u64,
+    capacity: u64,
+    /// No power: nothing works, and nothing has an effect.
+    off: bool,
+    /// Every change and sync so far, as one number.
+    trace: u64,
+    error_happened: bool,
+}
+
+#[derive(Debug)]
+enum Node {
+    File(FileNode),
+    Dir(DirNode),
+}
+
+/// What is going to happen, each after so many operations of its kind.
+#[derive(Debug, Default)]
+struct Faults {
+    power_cut: Option<usize>,
+    write_error: Option<usize>,
+    sync_error: Option<usize>,
+    read_error: Option<usize>,
+}
+
+/// What the disk says it does and does not: for planting faults that the checks must find.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lies {
+    pub(crate) syncs_no_files: bool,
+    pub(crate) syncs_no_dirs: bool,
+}
+
+/// How a power cut treats what was not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Survival {
+    Nothing,
+    Everything,
+    /// What was written first, up to some moment.
+    Beginning,
+    /// Every sector in any of the versions that it has had since the last sync.
+    AnySectors,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DiskError {
+    Write,
+    Sync,
+    Read,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    /// Changes contents or names.
+    Write,
+    Sync,
+    Read,
+}
+
+const UNLIMITED: u64 = 1 << 40;
+
+impl Disk {
+    /// An empty disk with these files on it, synced.
+    pub(crate) fn new(random: Random, lies: Lies, files: &[(&Path, String)]) -> Self {
+        let mut state = State {
+            random,
+            inodes: vec![Node::Dir(DirNode::default())],
+            locks: BTreeSet::new(),
+            faults: Faults::default(),
+            lies: Lies::default(),
+            used: 0,
+            capacity: UNLIMITED,
+            off: false,
+            trace: 0,
+            error_happened: false,
+        };
+        for (path, contents) in files {
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            let written = state.make_dirs(parent).and_then(|()| state.make_file(path, contents.as_bytes()));
+            written.expect("a new disk takes its first files");
+        }
+        state.sync_all();
+        state.lies = lies;
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere is reported by itself; the disk is still what it was.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The power goes after so many more operations.
+    pub(crate) fn arm_power_cut(&self, operations: usize) {
+        self.state().faults.power_cut = Some(operations);
+    }
+
+    /// The operation of this kind after so many more fails with EIO.
+    pub(crate) fn arm_error(&self, error: DiskError, operations: usize) {
+        let mut state = self.state();
+        match error {
+            DiskError::Write => state.faults.write_error = Some(operations),
+            DiskError::Sync => state.faults.sync_error = Some(operations),
+            DiskError::Read => state.faults.read_error = Some(operations),
+        }
+    }
+
+    pub(crate) fn disarm(&self) {
+        let mut state = self.state();
+        state.faults = Faults::default();
+        state.error_happened = false;
+    }
+
+    /// Whether an EIO that was armed has been returned since [`Disk::disarm`].
+    pub(crate) fn error_happened(&self) -> bool {
+        self.state().error_happened
+    }
+
+    /// Leaves so many bytes free; `None` is enough for everything.
+    pub(crate) fn set_free(&self, bytes: Option<u64>) {
+        let mut state = self.state();
+        state.capacity = bytes.map_or(UNLIMITED, |bytes| state.used + bytes);
+    }
+
+    pub(crate) fn is_limited(&self) -> bool {
+        self.state().capacity != UNLIMITED
+    }
+
+    pub(crate) fn is_off(&self) -> bool {
+        self.state().off
+    }
+
+    /// The power goes, if it has not, and comes back.
+    pub(crate) fn power_cut(&self) {
+        let mut state = self.state();
+        let mut random = state.random.fork();
+        for node in &mut state.inodes {
+            let survival = match random.below(8) {
+                0 | 1 => Survival::Nothing,
+                2 => Survival::Everything,
+                3 | 4 => Survival::Beginning,
+                _ => Survival::AnySectors,
+            };
+            match node {
+                Node::File(file) => file.survive(survival, &mut random),
+                Node::Dir(dir) => dir.survive(survival, &mut random),
+            }
+        }
+        state.off = false;
+        state.locks.clear();
+        state.faults = Faults::default();
+        state.error_happened = false;
+        state.count_used();
+    }
+
+    /// One number for everything that has happened to this disk.
+    pub(crate) fn trace(&self) -> u64 {
+        self.state().trace
+    }
+}
+
+impl State {
+    /// Counts one operation; an error if it is not to happen. `Ok(true)`: it happens, but as the last one
+    /// before the power goes, so that its caller never learns of it.
+    fn begin(&mut self, operation: Operation, path: &Path) -> io::Result<bool> {
+        if self.off {
+            return Err(no_power());
+        }
+        let name = path.as_os_str().as_encoded_bytes();
+        let hash = name.iter().fold(operation as u64, |hash, byte| mix(hash ^ u64::from(*byte)));
+        self.trace = mix(self.trace ^ hash);
+        let last = operation != Operation::Read && counted_down(&mut self.faults.power_cut);
+        let fault = match operation {
+            Operation::Write => &mut self.faults.write_error,
+            Operation::Sync => &mut self.faults.sync_error,
+            Operation::Read => &mut self.faults.read_error,
+        };
+        if counted_down(fault) {
+            self.error_happened = true;
+            return Err(input_output_error());
+        }
+        self.off = last;
+        Ok(last)
+    }
+
+    fn find(&self, path: &Path) -> io::Result<Inode> {
+        let mut found = ROOT;
+        for component in path.components() {
+            if let Component::Normal(name) = component {
+                let name = name.to_str().ok_or(io::ErrorKind::InvalidInput)?;
+                found = self.dir(found)?.entries.get(name).copied().ok_or(io::ErrorKind::NotFound)?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn dir(&self, inode: Inode) -> io::Result<&DirNode> {
+        match &self.inodes[inode] {
+            Node::Dir(dir) => Ok(dir),
+            Node::File(_) => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn dir_mut(&mut self, inode: Inode) -> io::Result<&mut DirNode> {
+        match &mut self.inodes[inode] {
+            Node::Dir(dir) => Ok(dir),
+            Node::File(_) => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn file(&self, inode: Inode) -> io::Result<&FileNode> {
+        match &self.inodes[inode] {
+            Node::File(file) => Ok(file),
+            Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    fn file_mut(&mut self, inode: Inode) -> io::Result<&mut FileNode> {
+        match &mut self.inodes[inode] {
+            Node::File(file) => Ok(file),
+            Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    /// The directory that holds `path`, and the last part of the name.
+    fn place(&self, path: &Path) -> io::Result<(Inode, String)> {
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
+        let parent = self.find(path.parent().unwrap_or(Path::new("/")))?;
+        Ok((parent, name.to_owned()))
+    }
+
+    fn add(&mut self, parent: Inode, name: String, node: Node) -> io::Result<Inode> {
+        let inode = self.inodes.len();
+        self.inodes.push(node);
+        self.dir_mut(parent)?.insert(name, inode);
+        Ok(inode)
+    }
+
+    fn make_dirs(&mut self, path: &Path) -> io::Result<()> {
+        let ancestors: Vec<&Path> = path.ancestors().collect();
+        for ancestor in ancestors.into_iter().rev() {
+            if self.find(ancestor).is_err() {
+                let (parent, name) = self.place(ancestor)?;
+                self.add(parent, name, Node::Dir(DirNode::default()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_file(&mut self, path: &Path, contents: &[u8]) -> io::Result<()> {
+        let (parent, name) = self.place(path)?;
+        let inode = self.add(parent, name, Node::File(FileNode::default()))?;
+        self.file_mut(inode)?.write(0, contents);
+        self.used += contents.len() as u64;
+        Ok(())
+    }
+
+    fn sync_all(&mut self) {
+        let lies = self.lies;
+        for node in &mut self.inodes {
+            match node {
+                Node::File(file) if !lies.syncs_no_files => file.sync(),
+                Node::Dir(dir) if !lies.syncs_no_dirs => dir.sync(),
+                _ => {}
+            }
+        }
+    }
+
+    fn count_used(&mut self) {
+        let length = |node: &Node| match node {
+            Node::File(file) => file.data.len() as u64,
+            Node::Dir(_) => 0,
+        };
+        self.used = self.inodes.iter().map(length).sum();
+    }
+}
+
+/// True when the moment has come; it comes once.
+fn counted_down(counter: &mut Option<usize>) -> bool {
+    match counter {
+        Some(0) => {
+            *counter = None;
+            true
+        }
+        Some(left) => {
+            *left -= 1;
+            false
+        }
+        None => false,
+    }
+}
+
+/// EIO, as the kernel says it.
+fn input_output_error() -> io::Error {
+    io::Error::from_raw_os_error(5)
+}
+
+fn no_power() -> io::Error {
+    io::Error::other("the power is off")
+}
