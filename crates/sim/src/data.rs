@@ -101,21 +101,21 @@ impl Data {
         node: &Node,
         random: &mut Random,
         now: TimestampMs,
-    ) -> Result<(), String> {
+    ) -> Result<String, String> {
         let producer = &self.producers[random.below(PRODUCERS)];
         let Some((batch, offset)) = producer.last_acked.as_ref().filter(|_| producer.in_flight.is_empty())
         else {
-            return Ok(());
+            return Ok("nothing".to_owned());
         };
         if *offset < self.deleted_to {
-            return Ok(());
+            return Ok("nothing".to_owned());
         }
         match node.append(batch.bytes.clone(), now) {
-            Ok(info) if info.duplicate && info.base_offset == *offset => Ok(()),
+            Ok(info) if info.duplicate && info.base_offset == *offset => Ok(batch.names()),
             Ok(info) => {
-                Err(format!("{:?}, acknowledged at {offset}, was sent again and is {info:?}", batch.ids))
+                Err(format!("{}, acknowledged at {offset}, was sent again and is {info:?}", batch.names()))
             }
-            Err(error) => refused(&error),
+            Err(error) => refused(&error).map(|()| format!("{} refused", batch.names())),
         }
     }
 
