@@ -1,16 +1,18 @@
 //! Taking batches off the log's end. No part of the broker does this to a log that it leads; tests of
-//! recovery and the simulator do.
+//! recovery and the simulator do. And beginning again empty, as the metadata log does where a snapshot says
+//! more than it (`UnifiedLog.truncateFullyAndStartAt`).
 
 use std::sync::{Arc, atomic::Ordering};
 
 use millstream_types::Offset;
 
-use super::{Identity, Log, Mark, recover::SegmentScan, replay::Replay};
+use super::{Appender, Identity, Log, Mark, recover::SegmentScan, replay::Replay};
 use crate::{
     error::{At, LogError, StorageError},
     fs::remove_if_there,
     names::{LOG, SNAPSHOT, file_path, parse_file},
-    segment::Segment,
+    producer::ProducerStates,
+    segment::{IndexProgress, Segment},
 };
 
 impl Log {
@@ -85,6 +87,52 @@ impl Log {
         self.high_watermark.fetch_min(next_offset.0, Ordering::AcqRel);
         self.log_start_offset.fetch_min(next_offset.0, Ordering::AcqRel);
         self.publish_first_unstable(&appender);
+        Ok(())
+    }
+
+    /// Removes everything: the log is empty, and begins and ends at `offset`.
+    pub fn restart_at(&self, offset: Offset) -> Result<(), LogError> {
+        self.check_online()?;
+        let mut appender = self.appender.lock();
+        self.restart(&mut appender, offset).map_err(|error| self.storage_failure(error))
+    }
+
+    fn restart(&self, appender: &mut Appender, offset: Offset) -> Result<(), StorageError> {
+        let fs = &*self.dir.fs;
+        let Identity { topic_id, slot } = *self.identity.read();
+        self.dir.bounds.lower(slot, topic_id, self.partition.partition, Offset::ZERO)?;
+        // From the end, and each on the disk before the next: a crash leaves a shorter log without gaps.
+        for segment in self.segments().iter().rev() {
+            self.remove_files(segment)?;
+            fs.sync_dir(&self.path).at("sync", &self.path)?;
+        }
+        for snapshot in self.snapshot_offsets()? {
+            let path = file_path(&self.path, snapshot, SNAPSHOT);
+            remove_if_there(fs, &path).at("remove", &path)?;
+        }
+        let active = Arc::new(Segment::new(&self.path, offset, 0));
+        appender.file = active.create_file(fs)?;
+        appender.file.sync_data().at("sync", active.path())?;
+        fs.sync_dir(&self.path).at("sync", &self.path)?;
+        appender.active = active.clone();
+        appender.next_offset = offset;
+        appender.index = IndexProgress::default();
+        appender.first_timestamp = None;
+        appender.created = None;
+        appender.producers = ProducerStates::default();
+        self.epochs.lock().truncate_from_end(Offset::ZERO);
+        let mark = Mark { offset, segment: active.clone(), position: 0 };
+        let mut ends = self.ends.lock();
+        ends.truncations += 1;
+        ends.durable = mark.clone();
+        ends.log_end = mark;
+        drop(ends);
+        *self.segments.write() = Arc::new(vec![active]);
+        for end in [&self.log_start_offset, &self.high_watermark, &self.log_end_offset] {
+            end.store(offset.0, Ordering::Release);
+        }
+        self.note_first_segment();
+        self.publish_first_unstable(appender);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod disk;
 mod faults;
 mod model;
 mod read;
+mod restart;
 mod retention;
 mod support;
 mod transactions;
