@@ -26,9 +26,19 @@ pub(super) struct Connected {
 
 impl ConnectArguments {
     /// Connects once, so that a cluster that is not there is reported at once rather than waited for.
+    /// Asking for a topic never creates it.
     pub(super) async fn connect(&self) -> Result<Connected> {
+        self.connect_with(false).await
+    }
+
+    /// Like [`Self::connect`], but a broker may create topics that are asked for, if it does that.
+    pub(super) async fn connect_with_auto_create(&self) -> Result<Connected> {
+        self.connect_with(true).await
+    }
+
+    async fn connect_with(&self, allow_auto_create_topics: bool) -> Result<Connected> {
         let bootstrap = self.bootstrap();
-        let mut config = ClientConfig { allow_auto_create_topics: false, ..ClientConfig::new(&bootstrap) };
+        let mut config = ClientConfig { allow_auto_create_topics, ..ClientConfig::new(&bootstrap) };
         let (mut producer, mut consumer) = (ProducerConfig::default(), ConsumerConfig::default());
         for property in &self.properties {
             let (key, value) =

@@ -4,19 +4,21 @@ use std::{
     collections::VecDeque,
     io::{self, BufRead, IsTerminal},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
-use millstream_client::{Acks, Delivery, Producer, ProducerRecord};
+use millstream_client::{Acks, Client, Delivery, Producer, ProducerRecord};
 use millstream_record::{Compression, Header};
 use millstream_types::{PartitionId, TopicName};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{KeyValue, envelope, find, parse_name};
 use crate::command::{
     connect::ConnectArguments,
+    failure::NotFound,
     output::{counted, write},
 };
 
@@ -25,9 +27,12 @@ const LINES_AHEAD: usize = 1024;
 /// Records whose fate is not known yet.
 const DELIVERIES_OPEN: usize = 20_000;
 
+/// How long a broker may take to create a topic that was asked for.
+const AUTO_CREATE_WAIT: Duration = Duration::from_secs(5);
+
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The topic, which must exist
+    /// The topic; one that does not exist is made if the broker has auto.create.topics.enable
     name: String,
     /// What stands between key and value on a line [default: lines have no key]
     #[arg(short = 'K', long, value_name = "TEXT")]
@@ -67,8 +72,8 @@ fn codec(name: &str) -> Result<Compression> {
 
 pub(super) async fn run(arguments: Arguments) -> Result<()> {
     let topic = parse_name(&arguments.name)?;
-    let mut connected = arguments.connect.connect().await?;
-    find(&connected.client.admin(), &topic).await?;
+    let mut connected = arguments.connect.connect_with_auto_create().await?;
+    find_or_auto_create(&connected.client, &topic).await?;
     let config = &mut connected.producer;
     config.compression_type = arguments.compression.unwrap_or(config.compression_type);
     if let Some(acks) = arguments.acks {
@@ -98,6 +103,21 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
     }
     eprintln!("{} written to {topic}", counted(sent.written, "record"));
     Ok(())
+}
+
+/// Lets the broker make a topic that does not exist. One that makes none never says so: it goes on
+/// answering that the topic is unknown.
+async fn find_or_auto_create(client: &Client, topic: &TopicName) -> Result<()> {
+    match find(&client.admin(), topic).await {
+        Err(error) if error.is::<NotFound>() => match timeout(AUTO_CREATE_WAIT, client.topic(topic)).await {
+            Ok(Ok(_)) => {
+                eprintln!("topic {topic} did not exist; the broker made it");
+                Ok(())
+            }
+            _ => Err(error),
+        },
+        found => found.map(|_| ()),
+    }
 }
 
 /// Standard input, line by line without line ends, read by a thread of its own.

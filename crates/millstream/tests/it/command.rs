@@ -1,0 +1,308 @@
+//! The verbs `topic`, `group` and `log`, against a broker of the kind that `MILLSTREAM_TARGET` names.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{LazyLock, mpsc},
+    thread,
+};
+
+use millstream_testkit::{Finished, Program, Target, TargetOptions};
+use serde_json::Value;
+
+static BOOTSTRAP: LazyLock<String> = LazyLock::new(|| {
+    // The broker dies with the thread that started it, which must therefore outlive every test.
+    let (ready, started) = mpsc::channel();
+    thread::spawn(move || {
+        let target = Target::start(TargetOptions::default());
+        let bootstrap = target.as_ref().map(|target| target.bootstrap().to_owned());
+        ready.send(bootstrap.map_err(|error| format!("{error:#}"))).unwrap();
+        loop {
+            thread::park();
+        }
+    });
+    started.recv().unwrap().unwrap()
+});
+
+fn program(words: &str) -> Program {
+    let words = words.split_whitespace();
+    Program::new(env!("CARGO_BIN_EXE_millstream")).args(words)
+}
+
+/// Runs a command line against the broker, with `input` on standard input.
+fn run_with(words: &str, input: &str) -> Finished {
+    program(words).env("MILLSTREAM_BOOTSTRAP", BOOTSTRAP.as_str()).input(input).run().unwrap()
+}
+
+fn run(words: &str) -> Finished {
+    run_with(words, "")
+}
+
+/// Standard output of a command that must succeed.
+fn ok(words: &str) -> String {
+    run(words).ok().unwrap()
+}
+
+/// The exit code and what was said to people.
+fn failed(words: &str) -> (i32, String) {
+    let finished = run(words);
+    assert_eq!(finished.stdout, "", "{words}");
+    (finished.status.code().unwrap(), finished.stderr)
+}
+
+fn json(words: &str) -> Value {
+    serde_json::from_str(&ok(words)).unwrap()
+}
+
+fn json_lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Asks until the answer is as expected: a Kafka broker learns of changes a moment after they are made.
+fn eventually(words: &str, expected: impl Fn(&Value) -> bool) -> Value {
+    let limit = std::time::Duration::from_secs(10);
+    millstream_testkit::wait_until(words, limit, || Ok(Some(json(words)).filter(&expected))).unwrap()
+}
+
+#[test]
+fn a_topic_is_created_listed_shown_altered_and_removed() {
+    let created = run("topic create life -p 2 -c retention.ms=60000");
+    assert_eq!(
+        (created.stdout.as_str(), created.stderr.as_str()),
+        ("", "topic life created, 2 partitions\n")
+    );
+    eventually("topic ls life -o json", |topics| topics[0]["partitions"] == 2);
+    assert_eq!(ok("topic ls life"), "life\t2\t1\n");
+    assert_eq!(ok("topic ls li -o yaml").lines().next(), Some("- name: life"));
+
+    let shown = json("topic show life -o json");
+    assert_eq!(shown["configs"][0]["name"], "retention.ms");
+    assert_eq!(shown["partitions"][1]["end_offset"], 0);
+    let plain = ok("topic show life");
+    assert!(
+        plain.starts_with("topic\tlife\t") && plain.contains("\nconfig\tretention.ms\t60000\t"),
+        "{plain}"
+    );
+
+    ok("topic alter life --dry-run -c retention.ms=5 -p 9");
+    assert_eq!(json("topic show life -o json")["partitions"].as_array().unwrap().len(), 2);
+    ok("topic alter life -d retention.ms -c segment.ms=1000000 -p 3");
+    let altered = eventually("topic show life -o json", |shown| shown["partitions"][2].is_object());
+    let altered = match altered["configs"][0]["name"] == "segment.ms" {
+        true => altered,
+        false => eventually("topic show life -o json", |shown| shown["configs"][0]["name"] == "segment.ms"),
+    };
+    assert_eq!(altered["configs"].as_array().unwrap().len(), 1);
+
+    let (code, said) = failed("topic create life");
+    assert_eq!(code, 1);
+    assert!(said.contains("topic life: TOPIC_ALREADY_EXISTS"), "{said}");
+    ok("topic create life --if-not-exists");
+    ok("topic rm life --dry-run");
+    ok("topic rm life");
+    eventually("topic ls life -o json", |topics| topics.as_array().unwrap().is_empty());
+    ok("topic rm life --if-exists");
+}
+
+#[test]
+fn what_does_not_exist_is_exit_code_3_and_the_message_says_what_to_do() {
+    for verb in ["show", "cat", "rm", "alter -p 2"] {
+        let (verb, rest) = verb.split_once(' ').unwrap_or((verb, ""));
+        let (code, said) = failed(&format!("topic {verb} nosuch {rest}"));
+        assert_eq!(code, 3, "{verb}: {said}");
+        assert!(said.starts_with("millstream: topic nosuch does not exist; `millstream topic ls`"), "{said}");
+    }
+    for words in ["group show nosuch", "group rm nosuch", "group rm nosuch -t x"] {
+        let (code, said) = failed(words);
+        assert_eq!(code, 3, "{words}: {said}");
+        assert!(said.contains("group nosuch does not exist"), "{said}");
+    }
+    let (code, said) = failed("log dump /no/such/file.log");
+    assert_eq!((code, said.as_str()), (3, "millstream: /no/such/file.log does not exist\n"));
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_a_cluster_that_is_not_there_is_named() {
+    for words in
+        ["topic", "topic ls --nonsense", "topic cat t -o middle", "group reset g", "topic produce t -z br"]
+    {
+        assert_eq!(failed(words).0, 2, "{words}");
+    }
+    let nobody = program("topic ls -b 127.0.0.1:1").run().unwrap();
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(
+        nobody.stderr.contains("no Kafka at 127.0.0.1:1; `millstream up` starts one"),
+        "{}",
+        nobody.stderr
+    );
+    let (code, said) = failed("topic ls -X lingering.ms=5");
+    assert_eq!(
+        (code, said.as_str()),
+        (1, "millstream: -X lingering.ms: not a client key that millstream knows\n")
+    );
+}
+
+#[test]
+fn lines_become_records_and_records_lines() {
+    ok("topic create lines -p 1");
+    let written =
+        run_with("topic produce lines -K : -Z NULL -H h=1 -H h=2 -z lz4 --report", "a:1\nb:x:y\r\nNULL:NULL");
+    assert_eq!(written.stderr, "3 records written to lines\n");
+    let places: Vec<Value> = json_lines(&written.stdout);
+    assert_eq!(
+        places.iter().map(|place| place["offset"].as_i64()).collect::<Vec<_>>(),
+        [Some(0), Some(1), Some(2)]
+    );
+    assert_eq!(ok("topic cat lines -e"), "1\nx:y\n\n");
+    assert_eq!(ok("topic cat lines -e -Z - -f %o:%k=%v,%h;"), "0:a=1,h=1,h=2;1:b=x:y,h=1,h=2;2:-=-,h=1,h=2;");
+
+    let wrong = run_with("topic produce lines -K :", "a:1\nno separator\n");
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(wrong.stderr.contains("line 2: no key separator \":\" in it"), "{}", wrong.stderr);
+}
+
+#[test]
+fn json_out_of_one_topic_goes_into_another_unchanged() {
+    ok("topic create from -p 3");
+    ok("topic create into -p 3");
+    let input = "{\"key\":\"a\",\"value\":{\"n\":9007199254740993},\"headers\":{\"h\":\"1\"},\"partition\":2}\n\
+                 {\"key_base64\":\"/w==\",\"value\":null,\"timestamp\":1357016400000,\"partition\":0}\n";
+    run_with("topic produce from --json", input).ok().unwrap();
+    let out = ok("topic cat from -e -J");
+    run_with("topic produce into --json", &out).ok().unwrap();
+    let copied = ok("topic cat into -e --json");
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(|line| line.replace("\"into\"", "\"from\"")).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&copied), sorted(&out));
+    assert!(out.contains("9007199254740993") && out.contains("\"key_base64\":\"/w==\""), "{out}");
+
+    let wrong = run_with("topic produce into --json", "{\"vlaue\":1}");
+    assert!(wrong.stderr.contains("line 1: field \"vlaue\" is not known"), "{}", wrong.stderr);
+}
+
+#[test]
+fn reading_begins_and_stops_where_it_was_asked_to() {
+    ok("topic create places -p 2");
+    for (partition, lines) in [(0, "a0\na1\na2\na3\n"), (1, "b0\nb1\n")] {
+        run_with(&format!("topic produce places -p {partition}"), lines).ok().unwrap();
+    }
+    let sorted = |words: &str| {
+        let out = ok(&format!("topic cat places {words}"));
+        let mut lines: Vec<String> = out.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines.join(" ")
+    };
+    assert_eq!(sorted("-e"), "a0 a1 a2 a3 b0 b1");
+    assert_eq!(sorted("-e -o -1"), "a3 b1");
+    assert_eq!(sorted("-e -o +3"), "a3");
+    assert_eq!(sorted("-e -o 1"), "a1 a2 a3 b1");
+    assert_eq!(sorted("-e -o end"), "");
+    assert_eq!(sorted("-p 0 -o 1 -u 3"), "a1 a2");
+    assert_eq!(sorted("-e -p 1"), "b0 b1");
+    assert_eq!(sorted("-p 0 -n 2"), "a0 a1");
+    assert_eq!(sorted("-e -o @-1h -p 1"), "b0 b1");
+    assert_eq!(sorted("-e -o @2100-01-01"), "");
+    let (code, said) = failed("topic cat places -p 2");
+    assert_eq!(
+        (code, said.as_str()),
+        (1, "millstream: topic places has no partition 2; its partitions are 0 to 1\n")
+    );
+}
+
+#[test]
+fn a_groups_offsets_are_set_shown_and_forgotten() {
+    ok("topic create read -p 2");
+    run_with("topic produce read -p 0", "1\n2\n3\n").ok().unwrap();
+    let dry = run("group reset readers --to end -t read --dry-run");
+    assert!(dry.stderr.contains("2 offsets would be set; nothing was changed"), "{}", dry.stderr);
+    assert_eq!(failed("group show readers").0, 3);
+    assert_eq!(ok("group reset readers --to end -t read"), "read\t0\t3\t-\nread\t1\t0\t-\n");
+    assert_eq!(ok("group reset readers --to -2 -t read:0"), "read\t0\t1\t3\n");
+    let shown = json("group show readers -o json");
+    assert_eq!((&shown["state"], &shown["lag"]), (&Value::from("Empty"), &Value::from(2)));
+    assert_eq!(shown["offsets"][0]["current_offset"], 1);
+    assert!(ok("group ls readers").starts_with("readers\tclassic\tEmpty"));
+    let again = json("group reset readers --to beginning -o json");
+    assert_eq!((&again[0]["offset"], &again[0]["before"]), (&Value::from(0), &Value::from(1)));
+    ok("group rm readers -t read");
+    assert_eq!(json("group show readers -o json")["offsets"], Value::Array(Vec::new()));
+    ok("group rm readers");
+    assert_eq!(failed("group show readers").0, 3);
+    let (code, said) = failed("group reset readers --to end");
+    assert_eq!(code, 3);
+    assert!(said.contains("name what to set with --topic"), "{said}");
+}
+
+/// Everything that a broker leaves on disk is understood, in every shape.
+#[test]
+fn a_data_directory_is_dumped_without_a_broker() {
+    let mut target = Target::start(TargetOptions::default()).unwrap();
+    let on_target = |words: &str, input: &str| {
+        let program =
+            program(words).env("BOOTSTRAP_SERVERS", target.bootstrap()).env("MILLSTREAM_BOOTSTRAP", "");
+        program.input(input).run().unwrap().ok().unwrap()
+    };
+    on_target("topic create dumped -p 1", "");
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        on_target(&format!("topic produce dumped -K : -z {codec}"), &format!("{codec}:1\n"));
+    }
+    on_target("group reset dumpers --to end -t dumped", "");
+    target.stop().unwrap();
+
+    let dir = target.log_dir();
+    let dump = |path: &Path| {
+        let words = format!("log dump --records -o json {}", path.display());
+        json_lines(&program(&words).run().unwrap().ok().unwrap())
+    };
+    let records =
+        |path: &Path| dump(path).iter().filter_map(|line| line.get("record").cloned()).collect::<Vec<_>>();
+
+    let dumped = records(&dir.join("dumped-0"));
+    let keys: Vec<&str> = dumped.iter().map(|record| record["key"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["none", "gzip", "snappy", "lz4", "zstd"]);
+    let metadata = records(&dir.join("__cluster_metadata-0"));
+    assert!(metadata.iter().all(|record| record.get("not_decoded").is_none()), "{metadata:?}");
+    let topic =
+        metadata.iter().find(|record| record["type"] == "TopicRecord" && record["data"]["name"] == "dumped");
+    assert!(topic.is_some() && metadata.iter().any(|record| record["control"] == "LeaderChange"));
+    let offsets = |partition: i32| records(&dir.join(format!("__consumer_offsets-{partition}")));
+    let offsets: Vec<Value> = (0..50).flat_map(offsets).collect();
+    let committed = offsets.iter().find(|record| record["key"]["data"]["group"] == "dumpers").unwrap();
+    assert_eq!(committed["value"]["data"]["offset"], 5);
+    assert!(dump(&dir).iter().any(|line| line.get("cluster.id").is_some()));
+
+    let plain =
+        program(&format!("log dump -o yaml {}", dir.join("dumped-0").display())).run().unwrap().ok().unwrap();
+    assert_eq!(plain.matches("compression: ").count(), 5, "{plain}");
+}
+
+#[test]
+fn a_torn_or_corrupt_segment_is_shown_up_to_the_fault_and_is_a_failure() {
+    let place = tempfile::tempdir().unwrap();
+    let segment = place.path().join("00000000000000000000.log");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../record/tests/fixtures/java-none.bin");
+    let whole = fs::read(fixture).unwrap();
+    let mut corrupt = whole.clone();
+    corrupt[100] ^= 1;
+    let torn = &whole[..whole.len() - 1];
+    for (bytes, fault) in [
+        ([&whole[..], torn].concat(), "are not a whole batch"),
+        ([&whole[..], &corrupt].concat(), "record batch is corrupt"),
+        ([&whole[..], &[0; 100]].concat(), "zeros from here to the end, 100 bytes"),
+    ] {
+        fs::write(&segment, bytes).unwrap();
+        let dumped = program(&format!("log dump -o json {}", segment.display())).run().unwrap();
+        assert_eq!(dumped.status.code(), Some(1));
+        let lines = json_lines(&dumped.stdout);
+        assert_eq!(lines[0]["batch"]["count"], 40);
+        let found = lines.iter().any(|line| line["fault"].as_str().is_some_and(|text| text.contains(fault)));
+        assert!(found, "{fault}: {lines:?}");
+        assert!(lines.iter().any(|line| line["position"] == whole.len()), "{lines:?}");
+    }
+    fs::write(place.path().join("notes.txt"), "").unwrap();
+    let other = program(&format!("log dump {}", place.path().join("notes.txt").display())).run().unwrap();
+    assert!(other.stderr.contains("not a file of a log"), "{}", other.stderr);
+}

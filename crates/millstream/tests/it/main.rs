@@ -1,0 +1,4 @@
+//! The program from outside: what it prints, where, and how it exits.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod command;
