@@ -6,6 +6,7 @@ mod append;
 mod directories;
 mod disk;
 mod faults;
+mod kafka;
 mod model;
 mod read;
 mod restart;
