@@ -154,7 +154,11 @@ impl Data {
         Ok(format!("{from} to {end}"))
     }
 
+    /// Of acknowledged records only: one that is sent again after it was deleted could not be recognised.
     pub(crate) fn delete_records(&mut self, node: &Node, random: &mut Random) -> Result<String, String> {
+        if !self.is_settled() {
+            return Ok("nothing".to_owned());
+        }
         let (start, end) = (node.data.log_start_offset(), node.data.high_watermark());
         let to = start.plus(random.below((end.since(start).max(0) / 2 + 1) as usize) as i64);
         self.deleted_to = self.deleted_to.max(to);
