@@ -160,11 +160,20 @@ impl Controller {
         let config = self.settings.current();
         let limits = &config.broker.metadata_log;
         let now = self.clock.now();
-        let mut log = Arc::clone(&self.log).lock_owned().await;
+        let log = self.log.lock().await;
         if !log.wants_snapshot(limits.snapshot_after_bytes, limits.snapshot_after_ms, now) {
             return;
         }
-        let written = tokio::task::spawn_blocking(move || log.snapshot(now)).await;
+        drop(log);
+        let (log, log_dirs) = (Arc::clone(&self.log), Arc::clone(&self.follower.log_dirs));
+        let written = tokio::task::spawn_blocking(move || {
+            // The long flush first, so that changes wait only for the short one.
+            log_dirs.flush();
+            let mut log = log.blocking_lock();
+            log_dirs.flush();
+            log.snapshot(now)
+        })
+        .await;
         match written {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(%error, "no snapshot of the metadata was written"),

@@ -73,6 +73,11 @@ impl MetadataLog {
             Some(id) => read_snapshot(log.path(), id)?,
             None => Replay::default(),
         };
+        if let Some(id) = last_snapshot.filter(|id| is_behind(&log, *id)) {
+            warn!(snapshot = id.file_name(), end = %log.log_end_offset(), "the metadata log lacks what its snapshot holds and begins again after it");
+            log.restart_at(id.end).map_err(|error| MetadataError::Append(error.to_string()))?;
+            remove_snapshots_before(log.path(), id)?;
+        }
         replay_log(&log, &mut replay)?;
         let damaged = |reason: String| MetadataError::Damaged { path: log.path().to_owned(), reason };
         replay.voters().check_only(node_id, state.as_ref()).map_err(|e| damaged(e.to_string()))?;
@@ -169,8 +174,12 @@ impl MetadataLog {
             && (bytes >= after_bytes || after_ms.is_some_and(|ms| age >= ms))
     }
 
-    /// Writes a snapshot of what is durable, and lets the log forget what the snapshot before it holds.
+    /// Writes a snapshot, and lets the log forget what the snapshot before it holds. What the snapshot says
+    /// must be durable in the log: a log that lost it would go on at offsets that the snapshot has taken.
     pub(crate) fn snapshot(&mut self, now: TimestampMs) -> Result<(), MetadataError> {
+        if self.log.durable_offset() < self.replay.next_offset() {
+            return Err(MetadataError::Append("its end is not durable".to_owned()));
+        }
         let (id, bytes) =
             snapshot::write(&self.replay, now).map_err(|error| MetadataError::Append(error.to_string()))?;
         write_file(&self.log.path().join(id.file_name()), &bytes)?;
@@ -191,6 +200,16 @@ fn at_offset(batch: &Bytes, offset: Offset) -> Bytes {
     let mut bytes = batch.to_vec();
     millstream_record::batch::set_base_offset(&mut bytes, offset);
     bytes.into()
+}
+
+/// Whether the log ends before the snapshot (`KafkaMetadataLog.truncateToLatestSnapshot`): a power cut took
+/// its end, or the snapshot came from elsewhere.
+fn is_behind(log: &Log, snapshot: SnapshotId) -> bool {
+    match log.latest_epoch() {
+        Some(epoch) if epoch == snapshot.epoch => log.log_end_offset() < snapshot.end,
+        Some(epoch) => epoch < snapshot.epoch,
+        None => log.log_end_offset() < snapshot.end,
+    }
 }
 
 fn replay_log(log: &Log, replay: &mut Replay) -> Result<(), MetadataError> {
@@ -272,4 +291,94 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), MetadataError> {
         }
     };
     write().map_err(|source| MetadataError::Io { operation: "write", path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_log::{LogDirs, OpenOptions};
+    use millstream_record::messages::TopicRecord;
+
+    use super::*;
+
+    const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
+
+    struct Opened {
+        dirs: LogDirs,
+        log: MetadataLog,
+    }
+
+    fn start(root: &Path) -> Opened {
+        let mut options =
+            OpenOptions::new(vec![root.join("kafka")], root.join("millstream"), BrokerId(1), NOW);
+        options.committer_threads = false;
+        let dirs = LogDirs::open(options).unwrap();
+        let registration = Registration {
+            id: BrokerId(1),
+            incarnation_id: Uuid(5),
+            endpoints: Vec::new(),
+            rack: None,
+            log_dirs: dirs.dirs().into_iter().filter_map(|dir| dir.directory_id).collect(),
+        };
+        let node = Node { registration: &registration, locate: &|_| None };
+        let (log, _) = MetadataLog::open(dirs.metadata_log(), &node, NOW).unwrap();
+        Opened { dirs, log }
+    }
+
+    fn open(root: &Path) -> Opened {
+        let opened = start(root);
+        opened.dirs.flush();
+        opened
+    }
+
+    fn data_dir() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("kafka")).unwrap();
+        root
+    }
+
+    fn create_topic(opened: &mut Opened, name: &str, id: u128) {
+        let record = TopicRecord { name: name.to_owned(), topic_id: Uuid(id), ..Default::default() };
+        opened.log.append(&[record.into()], NOW).unwrap();
+    }
+
+    fn log_file(root: &Path) -> PathBuf {
+        root.join("kafka/__cluster_metadata-0/00000000000000000000.log")
+    }
+
+    #[test]
+    fn what_is_not_durable_gets_no_snapshot() {
+        let root = data_dir();
+        let Opened { dirs, mut log } = start(root.path());
+        assert!(log.snapshot(NOW).is_err());
+        dirs.flush();
+        log.snapshot(NOW).unwrap();
+        let written = newest_snapshot(dirs.metadata_log().path()).unwrap();
+        assert_eq!(written.map(|id| id.end), Some(log.next_offset()));
+    }
+
+    #[test]
+    fn a_log_that_ends_before_its_snapshot_begins_again_after_it() {
+        let root = data_dir();
+        drop(open(root.path()));
+        let early = fs::read(log_file(root.path())).unwrap();
+        let mut opened = open(root.path());
+        create_topic(&mut opened, "kept", 77);
+        opened.dirs.flush();
+        opened.log.snapshot(NOW).unwrap();
+        let end = opened.log.next_offset();
+        let epoch = opened.log.epoch();
+        drop(opened);
+        // What a disk may leave that did not keep its promises.
+        fs::write(log_file(root.path()), early).unwrap();
+        fs::remove_dir_all(root.path().join("millstream")).unwrap();
+        let mut opened = open(root.path());
+        assert!(opened.log.image().topics().get("kept").is_some());
+        assert_eq!(opened.dirs.metadata_log().log_start_offset(), end);
+        assert!(opened.log.next_offset() > end && opened.log.epoch() > epoch);
+        create_topic(&mut opened, "later", 78);
+        opened.dirs.flush();
+        drop(opened);
+        let opened = open(root.path());
+        assert!(opened.log.image().topics().get("later").is_some());
+    }
 }
