@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import random
 import shutil
 import threading
 from pathlib import Path
@@ -49,7 +50,7 @@ class Bench:
     def settle(self) -> list[str]:
         """Rounds until nothing more comes."""
         found: list[str] = []
-        while new := self.round() + self.round():
+        while new := self.round() + self.round() + self.round():
             found += new
         return found
 
@@ -347,3 +348,90 @@ def test_a_file_replaced_before_its_first_line_was_read_is_found_in_its_copy(ben
     bench.write("two")
     bench.crash()
     assert bench.settle() == ["one", "two"]
+
+
+def test_a_file_that_was_empty_when_first_seen_is_not_taken_for_an_unseen_one(bench: Bench) -> None:
+    bench.start()
+    bench.write("one")
+    bench.settle()
+    bench.write("two")
+    os.utime(bench.rename("app.log.2"), (2e9, 2e9))
+    bench.path.touch()
+    bench.crash()
+    bench.write("three")
+    os.utime(bench.rename("app.log.1"), (2e9 + 10, 2e9 + 10))
+    bench.write("four")
+    bench.crash()
+    assert bench.settle() == ["two", "three", "four"]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_happens_between_two_looks_each_line_comes_once_and_in_order(
+    bench: Bench, seed: int
+) -> None:
+    chance = random.Random(seed)
+    rotation = Rotation(bench)
+    bench.path.touch()
+    bench.start()
+    written: list[str] = []
+    for _ in range(80):
+        act = chance.choice(
+            ["write"] * 4 + ["look"] * 3 + ["crash", "rename", "copy", "truncate", "compress"]
+        )
+        if act == "write":
+            lines = [
+                f"2026-11-24T10:05:35Z line {len(written) + n}" for n in range(chance.choice([1, 1, 3, 40]))
+            ]
+            bench.write(*lines)
+            written += lines
+        elif act == "look":
+            bench.round()
+        elif act == "crash":
+            bench.crash()
+        else:
+            rotation.act(act)
+    rotation.act("truncate")
+    bench.settle()
+    assert bench.sender.messages == written
+    assert bench.gaps() == 0
+
+
+class Rotation:
+    """What logrotate does, with time between its steps."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.number = 0
+        self.copy: Path | None = None
+
+    def act(self, act: str) -> None:
+        if act == "rename" and self.copy is None:
+            self._stamp(self.bench.rename(self._name()))
+            self.bench.path.touch()
+        elif act == "copy" and self.copy is None:
+            self.copy = self.bench.path.with_name(self._name())
+            shutil.copyfile(self.bench.path, self.copy)
+            self._stamp(self.copy)
+        elif act == "truncate" and self.copy is not None:
+            # What the writer added since: a rotation that loses lines by itself is not the tail's matter.
+            shutil.copyfile(self.bench.path, self.copy)
+            self._stamp(self.copy)
+            os.truncate(self.bench.path, 0)
+            self.copy = None
+        elif act == "compress" and self.copy is None:
+            plain = [path for path in self.bench.path.parent.glob("app.log-*") if path.suffix != ".gz"]
+            if plain:
+                oldest = min(plain)
+                stat = oldest.stat()
+                packed = oldest.with_name(oldest.name + ".gz")
+                packed.write_bytes(gzip.compress(oldest.read_bytes()))
+                os.utime(packed, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+                oldest.unlink()
+
+    def _name(self) -> str:
+        self.number += 1
+        return f"app.log-{self.number:03}"
+
+    def _stamp(self, path: Path) -> None:
+        """Later than the one before, however quick this test is."""
+        os.utime(path, (2e9 + self.number, 2e9 + self.number))

@@ -140,6 +140,8 @@ class _Topic:
         try:
             numbers = consumer.partitions_for_topic(settings.topic) or set()
             partitions = [TopicPartition(settings.topic, number) for number in sorted(numbers)]
+            if not partitions:
+                return _Topic({}, 0, False)
             consumer.assign(partitions)
             starts = consumer.beginning_offsets(partitions)
             ends = consumer.end_offsets(partitions)

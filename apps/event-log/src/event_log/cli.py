@@ -174,16 +174,15 @@ def _status(args: argparse.Namespace, config: Settings, _: threading.Event) -> i
 
 
 def _verify(args: argparse.Namespace, config: Settings, _: threading.Event) -> int:
+    if args.forget_gaps and config.tail_db.exists():
+        Positions(config.tail_db).forget_gaps()
     found = account.wait_until_complete(config, args.wait)
     if args.json:
         print(json.dumps(account.as_document(found)))
     else:
         print(account.table(found))
-        print(
-            "every event is accounted for"
-            if found.complete
-            else f"NOT complete: {', '.join(found.differing())}"
-        )
+        differing = ", ".join(found.differing()) or "events are under way, or there is a gap"
+        print("every event is accounted for" if found.complete else f"NOT complete: {differing}")
     return 0 if found.complete else 1
 
 
@@ -260,6 +259,9 @@ def _add_questions(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--wait", type=float, default=0.0, metavar="SECONDS", help="give events under way this long"
     )
     verify.add_argument("--json", action="store_true")
+    verify.add_argument(
+        "--forget-gaps", action="store_true", help="those reported so far are no failure any more"
+    )
 
 
 def _watched(files: Sequence[str]) -> list[Watched]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from event_log.positions import CHECK_BYTES, Position, Positions
+from event_log.positions import CHECK_BYTES, Position, Positions, Version
 
 LINE_BYTES_MAX = 16 * 1024
 """A longer line becomes several events. Written as \\xNN, a byte that is not UTF-8 takes four characters,
@@ -58,17 +58,18 @@ class _Open:
     """A rotated copy: nobody writes to it any more."""
     packed: bool = False
 
-    def read(self) -> bytes | None:
+    def read(self, length: int = CHUNK_BYTES) -> bytes | None:
         """The next bytes; nothing at the end; None if this is no longer the file that it was."""
         offset, start = self.position.offset, self.position.evidence_start
         if self.packed:
             try:
                 self.file.seek(offset)
-                return self.file.read(CHUNK_BYTES)
+                return self.file.read(length)
             except (OSError, EOFError, zlib.error):
                 return None
-        data = os.pread(self.file.fileno(), offset - start + CHUNK_BYTES, start)
-        return data[offset - start :] if data.startswith(self.position.evidence) else None
+        evidence = self.position.evidence
+        data = os.pread(self.file.fileno(), max(len(evidence), offset - start + length), start)
+        return data[offset - start :] if data.startswith(evidence) else None
 
 
 class Follower:
@@ -79,7 +80,11 @@ class Follower:
         self._positions = positions
         self._rotate_wait = rotate_wait
         self._open: list[_Open] = []
-        self._resume(from_end)
+        """In the order in which they are read: the one that has the path's name comes last."""
+        if positions.is_new(path):
+            self._start(from_end)
+        self._settled = positions.settled(path)
+        self._resume()
 
     def close(self) -> None:
         for opened in self._open:
@@ -88,7 +93,7 @@ class Follower:
     def poll(self) -> Iterator[Chunk]:
         """What is new, a chunk at a time, older files first. The caller sends a chunk and calls
         `acknowledge` before it asks for the next."""
-        self._notice_rotation()
+        self._look()
         for opened in list(self._open):
             # Asked before reading: what arrives while the last lines are read must still find the file.
             ends = self._ends(opened)
@@ -98,95 +103,115 @@ class Follower:
                     break
                 yield chunk
             if data is None:
-                self._truncated(opened)
-            elif ends:
-                self._retire(opened)
+                return  # Truncated this moment. The rest of it, which comes before all later, is next.
+            if ends:
+                opened.file.close()
+                self._open.remove(opened)
+                self._positions.finish(opened.position.file_id)
 
     def acknowledge(self, chunk: Chunk) -> None:
         for opened in self._open:
             if opened.position.file_id == chunk.file_id:
                 opened.position = replace(opened.position, offset=chunk.end, evidence=chunk.evidence)
 
-    def _resume(self, from_end: bool) -> None:
-        """Finds every unfinished file again, as the path's own file or among the rotated ones."""
-        known = self._positions.unfinished(self._path)
+    def _start(self, from_end: bool) -> None:
+        """The first time ever: what was rotated before is not ours."""
+        self._positions.settle(self._path, [sibling.version for sibling in _rotated(self._path)])
         present = _stat(self._path)
-        for position in known:
+        if present and from_end:
+            size = present.st_size
+            evidence = _content(self._path, max(0, size - CHECK_BYTES), min(CHECK_BYTES, size))
+            self._positions.register(self._path, present.st_dev, present.st_ino, size, evidence)
+
+    def _resume(self) -> None:
+        """Finds every unfinished file again, as the path's own file or among the rotated ones."""
+        present = _stat(self._path)
+        for position in self._positions.unfinished(self._path):
             if present and (present.st_dev, present.st_ino) == (position.device, position.inode):
                 self._open.append(_opened(self._path, position))
             else:
                 self._follow_rotated(position)
-        if not known and present and from_end:
-            size = present.st_size
-            evidence = _content(self._path, max(0, size - CHECK_BYTES), min(CHECK_BYTES, size))
-            position = self._positions.register(self._path, present.st_dev, present.st_ino, size, evidence)
-            self._open.append(_opened(self._path, position))
-        self._notice_rotation()
+        self._look()
 
-    def _notice_rotation(self) -> None:
+    def _look(self) -> None:
+        """Brings the open files into line with what the names mean now."""
+        for opened in list(self._open):
+            if opened.read(0) is None:
+                log.info("%s: truncated after %d bytes were read", self._path, opened.position.offset)
+                opened.file.close()
+                self._open.remove(opened)
+                self._follow_rotated(replace(opened.position, device=0, inode=0))
+            elif not opened.position.evidence and (head := _head(opened)):
+                # It was empty when it was first seen; from now on it can be told from others.
+                opened.position = replace(opened.position, evidence=head)
+                self._positions.advance([(opened.position.file_id, 0, head)], {})
+        self._follow_name()
+        self._follow_unseen()
+        self._open.sort(key=self._age)
+
+    def _follow_name(self) -> None:
         """Opens what the path names now; what it named before is retired."""
         try:
             file = self._path.open("rb")
         except FileNotFoundError:
             return
         present = os.fstat(file.fileno())
-        current = self._open[-1] if self._open else None
-        if current and not current.complete and _same(os.fstat(current.file.fileno()), present):
+        followed = False
+        for opened in self._open:
+            if not opened.complete and _same(os.fstat(opened.file.fileno()), present):
+                followed = True
+            else:
+                opened.retired_at = opened.retired_at or time.monotonic()
+        if followed:
             file.close()
             return
-        if current:
-            current.retired_at = current.retired_at or time.monotonic()
-            # Between two looks the name may have gone through several files.
-            siblings = _rotated(self._path)
-            found = _find(siblings, current.position)
-            if found is not None:
-                self._follow_unseen(siblings[found + 1 :])
         log.info("%s: following inode %d", self._path, present.st_ino)
         head = os.pread(file.fileno(), CHECK_BYTES, 0)
         position = self._positions.register(self._path, present.st_dev, present.st_ino, 0, head)
         self._open.append(_Open(position, file))
 
-    def _truncated(self, opened: _Open) -> None:
-        """The file lost bytes that had been read: copied and emptied, or just emptied."""
-        log.info("%s: truncated after %d bytes were read", self._path, opened.position.offset)
-        opened.file.close()
-        index = self._open.index(opened)
-        later = self._open[index + 1 :]
-        self._open = self._open[:index]
-        self._follow_rotated(replace(opened.position, device=0, inode=0))
-        self._open.extend(later)
-        self._notice_rotation()
-
     def _follow_rotated(self, position: Position) -> None:
-        """Goes on in the file's rotated self, then in those rotated after it that were never seen."""
-        siblings = _rotated(self._path)
-        found = _find(siblings, position)
-        if found is None:
-            # An empty file that vanished before a line was read is no loss.
-            if position.offset or any(s.stat.st_mtime >= position.since for s in siblings):
-                reason = "rotated or truncated, and no file beside it goes on where reading had stopped"
-                log.warning("%s: %s (offset %d)", self._path, reason, position.offset)
-                self._positions.gap(self._path, position.offset, reason)
-            self._positions.finish(position.file_id)
+        """Goes on where the file is now: renamed, copied, compressed."""
+        candidates = [s for s in _rotated(self._path) if s.version not in self._settled]
+        sibling = _find(candidates, position)
+        if sibling:
+            self._positions.adopt(position.file_id, sibling.stat.st_dev, sibling.stat.st_ino)
+            self._open.append(_opened(sibling.path, position, complete=True))
             return
-        sibling = siblings[found]
-        self._positions.adopt(position.file_id, sibling.stat.st_dev, sibling.stat.st_ino)
-        self._open.append(_opened(sibling.path, position, complete=True))
-        self._follow_unseen(siblings[found + 1 :])
+        if position.evidence:
+            reason = "rotated or truncated, and no file beside it goes on where reading had stopped"
+            log.warning("%s: %s (offset %d)", self._path, reason, position.offset)
+            self._positions.gap(self._path, position.offset, reason)
+        self._positions.finish(position.file_id)
 
-    def _follow_unseen(self, siblings: list[_Sibling]) -> None:
+    def _follow_unseen(self) -> None:
         """Rotated files that nobody followed while they had the name: read whole."""
-        followed = self._positions.unfinished(self._path)
-        for sibling in siblings:
-            inode = (sibling.stat.st_dev, sibling.stat.st_ino)
-            # The inode alone says little: a new file readily gets a deleted one's. And a copy that is
-            # about to be followed by a truncation is no file of its own.
-            known = [*followed, *self._positions.of_inode(*inode)]
-            if any(_has_evidence(sibling.path, one) for one in known) or self._is_copy(sibling):
+        siblings = _rotated(self._path)
+        unsettled = [s for s in siblings if s.version not in self._settled]
+        if not unsettled:
+            return
+        settled = {sibling.version for sibling in siblings} & self._settled
+        unfinished = self._positions.unfinished(self._path)
+        finished = self._positions.finished(self._path)
+        for sibling in unsettled:
+            # Followed already, or a copy of what is followed that may be truncated any moment.
+            if any(_is_still(sibling, p) or _has_evidence(sibling.path, p) for p in unfinished):
                 continue
-            head = _content(sibling.path, 0, CHECK_BYTES)
-            fresh = self._positions.register(self._path, *inode, 0, head)
-            self._open.append(_opened(sibling.path, fresh, complete=True))
+            if sibling.stat.st_size == 0 or any(_ends_at(sibling.path, p) for p in finished):
+                settled.add(sibling.version)
+                continue
+            if self._is_copy(sibling):
+                continue
+            grown = next((p for p in finished if p.evidence and _is_still(sibling, p)), None)
+            if grown:
+                self._positions.reopen(grown.file_id)
+            else:
+                head = _content(sibling.path, 0, CHECK_BYTES)
+                grown = self._positions.register(self._path, *sibling.inode, 0, head)
+            self._open.append(_opened(sibling.path, grown, complete=True))
+        if settled != self._settled:
+            self._positions.settle(self._path, settled)
+            self._settled = settled
 
     def _is_copy(self, sibling: _Sibling) -> bool:
         """Of the file that has the path's name now, perhaps still being written."""
@@ -202,10 +227,9 @@ class Follower:
             return True
         return opened.retired_at is not None and time.monotonic() >= opened.retired_at + self._rotate_wait
 
-    def _retire(self, opened: _Open) -> None:
-        opened.file.close()
-        self._open.remove(opened)
-        self._positions.finish(opened.position.file_id)
+    def _age(self, opened: _Open) -> tuple[bool, int]:
+        current = not opened.complete and opened.retired_at is None
+        return current, os.fstat(opened.file.fileno()).st_mtime_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +240,14 @@ class _Sibling:
     @property
     def packed(self) -> bool:
         return self.path.suffix == ".gz"
+
+    @property
+    def inode(self) -> tuple[int, int]:
+        return self.stat.st_dev, self.stat.st_ino
+
+    @property
+    def version(self) -> Version:
+        return Version(*self.inode, self.stat.st_size, self.stat.st_mtime_ns)
 
 
 def _rotated(path: Path) -> list[_Sibling]:
@@ -229,23 +261,35 @@ def _rotated(path: Path) -> list[_Sibling]:
     return sorted(found, key=lambda s: s.stat.st_mtime_ns)
 
 
-def _find(siblings: list[_Sibling], position: Position) -> int | None:
+def _find(siblings: list[_Sibling], position: Position) -> _Sibling | None:
     """The rotated file that goes on at `position`: by inode, or by its content."""
-    for index, sibling in enumerate(siblings):
-        same_inode = (sibling.stat.st_dev, sibling.stat.st_ino) == (position.device, position.inode)
-        if same_inode and (not position.evidence or _has_evidence(sibling.path, position)):
-            return index
-    for index, sibling in enumerate(siblings):
+    for sibling in siblings:
+        if _is_still(sibling, position):
+            return sibling
+    for sibling in siblings:
         # Few bytes prove little; then the copy must at least be younger than the file was for us.
         telling = len(position.evidence) >= 64 or sibling.stat.st_mtime >= position.since
         if telling and _has_evidence(sibling.path, position):
-            return index
+            return sibling
     return None
+
+
+def _is_still(sibling: _Sibling, position: Position) -> bool:
+    """The inode alone says little: a new file readily gets a deleted one's."""
+    if sibling.inode != (position.device, position.inode):
+        return False
+    return not position.evidence or _has_evidence(sibling.path, position)
 
 
 def _has_evidence(path: Path, position: Position) -> bool:
     evidence = position.evidence
     return bool(evidence) and _content(path, position.evidence_start, len(evidence)) == evidence
+
+
+def _ends_at(path: Path, position: Position) -> bool:
+    """The file, a copy of it or its compressed self, without anything more."""
+    evidence = position.evidence
+    return bool(evidence) and _content(path, position.evidence_start, len(evidence) + 1) == evidence
 
 
 def _content(path: Path, start: int, length: int) -> bytes:
@@ -266,6 +310,10 @@ def _reader(path: Path) -> BinaryIO:
 
 def _opened(path: Path, position: Position, complete: bool = False) -> _Open:
     return _Open(position, _reader(path), complete=complete, packed=path.suffix == ".gz")
+
+
+def _head(opened: _Open) -> bytes:
+    return (opened.read() or b"")[:CHECK_BYTES]
 
 
 def _lines(opened: _Open, data: bytes, ends: bool) -> Chunk | None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from event_log.database import connect, transaction
 
@@ -31,7 +32,16 @@ CREATE TABLE IF NOT EXISTS files (
     done INTEGER NOT NULL DEFAULT 0
 );
 
-CREATE INDEX IF NOT EXISTS files_by_inode ON files (device, inode);
+CREATE INDEX IF NOT EXISTS files_by_path ON files (path, done);
+
+CREATE TABLE IF NOT EXISTS rotated (
+    path TEXT NOT NULL,
+    device INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    PRIMARY KEY (path, device, inode, size, modified)
+) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS sent (source TEXT PRIMARY KEY, events INTEGER NOT NULL);
 
@@ -63,6 +73,15 @@ class Position:
         return max(0, self.offset - len(self.evidence))
 
 
+class Version(NamedTuple):
+    """A file as it was when it was looked at: written to, it is another one."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+
 class Positions:
     def __init__(self, path: Path) -> None:
         self._db = connect(path, _SCHEMA)
@@ -79,14 +98,18 @@ class Positions:
         )
         return [Position(*row) for row in rows]
 
-    def of_inode(self, device: int, inode: int) -> list[Position]:
-        """The files that have or had this inode."""
+    def finished(self, path: Path, limit: int = 50) -> list[Position]:
+        """The last ones that were sent to their end."""
         rows = self._db.execute(
             "SELECT file_id, device, inode, position, evidence, since FROM files"
-            " WHERE device = ? AND inode = ?",
-            (device, inode),
+            " WHERE path = ? AND done = 1 ORDER BY rowid DESC LIMIT ?",
+            (str(path), limit),
         )
         return [Position(*row) for row in rows]
+
+    def is_new(self, path: Path) -> bool:
+        """Whether nothing was ever read under this name."""
+        return self._db.execute("SELECT 1 FROM files WHERE path = ?", (str(path),)).fetchone() is None
 
     def register(self, path: Path, device: int, inode: int, offset: int, evidence: bytes) -> Position:
         """A new file: after this its lines have ids that a crash does not change."""
@@ -125,10 +148,36 @@ class Positions:
             # An empty file has no content to be known by.
             self._db.execute("DELETE FROM files WHERE file_id = ? AND evidence = x''", (file_id,))
 
+    def reopen(self, file_id: str) -> None:
+        """Something more came after all."""
+        with transaction(self._db):
+            self._db.execute("UPDATE files SET done = 0 WHERE file_id = ?", (file_id,))
+
+    def settled(self, path: Path) -> set[Version]:
+        """The rotated files, as they were, of which nothing is to be read."""
+        rows = self._db.execute(
+            "SELECT device, inode, size, modified FROM rotated WHERE path = ?", (str(path),)
+        )
+        return {Version(*row) for row in rows}
+
+    def settle(self, path: Path, versions: Iterable[Version]) -> None:
+        """These and no others."""
+        with transaction(self._db):
+            self._db.execute("DELETE FROM rotated WHERE path = ?", (str(path),))
+            self._db.executemany(
+                "INSERT INTO rotated VALUES (?, ?, ?, ?, ?)",
+                [(str(path), v.device, v.inode, v.size, v.modified) for v in versions],
+            )
+
     def gap(self, path: Path, offset: int, reason: str) -> None:
         """Lines that may be lost: said here, and shown by `event-log verify`."""
         with transaction(self._db):
             self._db.execute("INSERT INTO gaps VALUES (?, ?, ?, ?)", (str(path), offset, time.time(), reason))
+
+    def forget_gaps(self) -> None:
+        """They are known now, and no reason to complain any more."""
+        with transaction(self._db):
+            self._db.execute("DELETE FROM gaps")
 
 
 def sent_counts(db: sqlite3.Connection) -> dict[str, int]:
