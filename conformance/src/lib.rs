@@ -8,3 +8,4 @@ pub mod cases;
 pub mod clients;
 pub mod stored;
 pub mod table;
+pub mod trace;

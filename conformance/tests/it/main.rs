@@ -1,7 +1,11 @@
 //! Black-box tests of the broker, on Millstream or (`MILLSTREAM_TARGET=kafka`) on a real Apache Kafka.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a helper fails the test that called it")]
+
 mod clients;
 mod codec;
+mod flush;
+mod kill;
 mod semantics;
 mod session;
 mod shared;

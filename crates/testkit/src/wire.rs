@@ -101,6 +101,11 @@ impl Connection {
         Ok(self.stream.shutdown(Shutdown::Write)?)
     }
 
+    /// The port at this end, by which a trace of the broker's system calls names the connection.
+    pub fn local_port(&self) -> Result<u16> {
+        Ok(self.stream.local_addr()?.port())
+    }
+
     /// How long [`Connection::receive`] waits before it fails.
     pub fn set_answer_limit(&mut self, limit: Duration) -> Result<()> {
         Ok(self.stream.set_read_timeout(Some(limit))?)

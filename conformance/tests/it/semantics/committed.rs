@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A commit outside of any membership unless changed.
-pub(super) fn commit_request(group: &str, topic: &str, partition: i32, offset: i64) -> OffsetCommitRequest {
+pub(crate) fn commit_request(group: &str, topic: &str, partition: i32, offset: i64) -> OffsetCommitRequest {
     let partition = OffsetCommitRequestPartition {
         partition_index: partition,
         committed_offset: offset,
@@ -36,7 +36,7 @@ pub(super) fn commit_request(group: &str, topic: &str, partition: i32, offset: i
     OffsetCommitRequest { group_id: group.to_owned(), topics: vec![topic], ..Default::default() }
 }
 
-pub(super) fn commit(session: &mut Session, request: &OffsetCommitRequest) -> ErrorCode {
+pub(crate) fn commit(session: &mut Session, request: &OffsetCommitRequest) -> ErrorCode {
     code(session.call(9, request).topics[0].partitions[0].error_code)
 }
 

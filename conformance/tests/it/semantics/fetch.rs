@@ -54,7 +54,7 @@ fn later_partitions_count_against_the_size_of_the_whole_request() {
     let mut request = fetch_request("fetch-sizes", &[(0, 0), (1, 0), (2, 0)]);
     let sizes = |response: FetchResponse| {
         let partitions = &response.responses[0].partitions;
-        partitions.iter().map(|p| p.records.as_ref().unwrap().len() > 0).collect::<Vec<_>>()
+        partitions.iter().map(|p| !p.records.as_ref().unwrap().is_empty()).collect::<Vec<_>>()
     };
     request.max_bytes = 1;
     assert_eq!(sizes(session.fetch_once(&request)), [true, false, false]);

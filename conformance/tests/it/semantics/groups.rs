@@ -169,7 +169,7 @@ pub(super) fn subscription(topics: &[&str], user_data: &str) -> Bytes {
 }
 
 /// Waits until the group's coordinator serves: at first use Kafka creates the offsets topic.
-pub(super) fn find_coordinator(session: &mut Session, group: &str) {
+pub(crate) fn find_coordinator(session: &mut Session, group: &str) {
     let request = FindCoordinatorRequest { coordinator_keys: vec![group.to_owned()], ..Default::default() };
     wait_until("a coordinator", Duration::from_secs(30), || {
         let found = session.call(4, &request).coordinators.remove(0).error_code == 0;

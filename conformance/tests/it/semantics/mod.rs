@@ -1,11 +1,11 @@
 //! What clones of Kafka get wrong: each of these was first seen on Apache Kafka, and is asked in the same
 //! words of Millstream.
 
-mod committed;
+pub(crate) mod committed;
 mod configs;
 mod connection;
 mod fetch;
-mod groups;
+pub(crate) mod groups;
 mod offsets;
 mod produce;
 mod restart;
