@@ -92,35 +92,41 @@ fn request(
     version: i16,
     wanted: &[(TopicPartition, Offset)],
 ) -> FetchRequest {
-    let mut topics: BTreeMap<&TopicName, Vec<FetchPartition>> = BTreeMap::new();
+    // In the order wanted, which a broker keeps when its answer must end somewhere.
+    let mut topics: Vec<(&TopicName, FetchTopic)> = Vec::new();
     for (partition, offset) in wanted {
         let epoch = metadata.partition(partition).and_then(|known| known.leader_epoch);
-        topics.entry(&partition.topic).or_default().push(FetchPartition {
+        let fetch = FetchPartition {
             partition: partition.partition.0,
             current_leader_epoch: LeaderEpoch::to_wire(epoch),
             fetch_offset: offset.0,
             partition_max_bytes: config.max_partition_fetch_bytes,
             ..Default::default()
-        });
-    }
-    let topics = topics.into_iter().map(|(name, partitions)| {
-        let mut topic = FetchTopic { partitions, ..Default::default() };
-        if version >= VERSION_WITH_IDS {
-            topic.topic_id = metadata.topic(name).and_then(|topic| topic.id).unwrap_or_default();
-        } else {
-            topic.topic = name.to_string();
+        };
+        match topics.iter_mut().find(|(name, _)| **name == partition.topic) {
+            Some((_, topic)) => topic.partitions.push(fetch),
+            None => topics.push((&partition.topic, topic(metadata, version, &partition.topic, fetch))),
         }
-        topic
-    });
+    }
     FetchRequest {
         max_wait_ms: as_millis_i32(config.fetch_max_wait),
         min_bytes: config.fetch_min_bytes,
         max_bytes: config.fetch_max_bytes,
         isolation_level: config.isolation_level.to_wire(),
         session_epoch: SESSIONLESS_EPOCH,
-        topics: topics.collect(),
+        topics: topics.into_iter().map(|(_, topic)| topic).collect(),
         ..FetchRequest::default()
     }
+}
+
+fn topic(metadata: &Metadata, version: i16, name: &TopicName, first: FetchPartition) -> FetchTopic {
+    let mut topic = FetchTopic { partitions: vec![first], ..Default::default() };
+    if version >= VERSION_WITH_IDS {
+        topic.topic_id = metadata.topic(name).and_then(|topic| topic.id).unwrap_or_default();
+    } else {
+        topic.topic = name.to_string();
+    }
+    topic
 }
 
 fn by_partition(
@@ -238,5 +244,100 @@ impl Aborted {
         if marker.is_some_and(|marker| marker.kind == ControlType::Abort) {
             self.open.remove(&batch.header.producer_id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_record::{BatchBuilder, BatchOptions, ProducerInfo};
+    use millstream_types::{ProducerEpoch, ProducerId, Sequence, TimestampMs};
+
+    use super::*;
+
+    fn producer(id: i64) -> ProducerInfo {
+        ProducerInfo { id: ProducerId(id), epoch: ProducerEpoch(0), base_sequence: Some(Sequence(0)) }
+    }
+
+    fn transactional(offset: i64, id: i64, values: &[&str]) -> Bytes {
+        let mut builder = BatchBuilder::new(BatchOptions {
+            base_offset: Offset(offset),
+            producer: Some(producer(id)),
+            transactional: true,
+            ..BatchOptions::default()
+        });
+        for value in values {
+            builder.append(TimestampMs(1), None, Some(value.as_bytes()), &[]);
+        }
+        builder.build()
+    }
+
+    fn marker(offset: i64, id: i64, kind: ControlType) -> Bytes {
+        let marker = EndTransactionMarker { kind, coordinator_epoch: 0 };
+        let mut batch = marker.to_batch(producer(id), LeaderEpoch(0), TimestampMs(1)).to_vec();
+        millstream_record::batch::set_base_offset(&mut batch, Offset(offset));
+        Bytes::from(batch)
+    }
+
+    fn shown_under(
+        isolation_level: IsolationLevel,
+        from: i64,
+        records: &[Bytes],
+        aborted: &[(i64, i64)],
+    ) -> (Vec<String>, Offset) {
+        let aborted = aborted.iter().map(|(producer_id, first_offset)| {
+            millstream_protocol::messages::fetch_response::AbortedTransaction {
+                producer_id: *producer_id,
+                first_offset: *first_offset,
+                ..Default::default()
+            }
+        });
+        let data = PartitionData {
+            records: Some(Bytes::from(records.concat())),
+            aborted_transactions: Some(aborted.collect()),
+            ..Default::default()
+        };
+        let config = ConsumerConfig { isolation_level, ..ConsumerConfig::default() };
+        let partition = TopicPartition::new(TopicName::from_static("t"), PartitionId(0));
+        let outcome = open(&config, &partition, Offset(from), data).unwrap();
+        let text = |record: ConsumerRecord| String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+        (outcome.records.into_iter().map(text).collect(), outcome.next)
+    }
+
+    /// Two producers take turns; the first aborts, commits, and aborts again.
+    fn interleaved() -> Vec<Bytes> {
+        vec![
+            transactional(0, 1, &["a0", "a1"]),
+            transactional(2, 2, &["b2"]),
+            marker(3, 1, ControlType::Abort),
+            transactional(4, 1, &["a4"]),
+            marker(5, 2, ControlType::Commit),
+            marker(6, 1, ControlType::Commit),
+            transactional(7, 1, &["a7"]),
+            marker(8, 1, ControlType::Abort),
+        ]
+    }
+
+    #[test]
+    fn read_committed_hides_aborted_transactions_and_nothing_else() {
+        // In any order: brokers have not always sorted them.
+        let aborted = [(1, 7), (1, 0)];
+        let (shown, next) = shown_under(IsolationLevel::ReadCommitted, 0, &interleaved(), &aborted);
+        assert_eq!((shown, next), (vec!["b2".to_owned(), "a4".to_owned()], Offset(9)));
+        let (shown, _) = shown_under(IsolationLevel::ReadUncommitted, 0, &interleaved(), &[]);
+        assert_eq!(shown, ["a0", "a1", "b2", "a4", "a7"]);
+    }
+
+    #[test]
+    fn a_transaction_that_began_before_the_fetch_is_hidden_too() {
+        let (shown, _) = shown_under(IsolationLevel::ReadCommitted, 1, &interleaved(), &[(1, 0), (1, 7)]);
+        assert_eq!(shown, ["b2", "a4"]);
+    }
+
+    #[test]
+    fn a_batch_that_is_cut_short_is_left_for_the_next_fetch() {
+        let whole = transactional(0, 1, &["a"]);
+        let cut = transactional(1, 1, &["b"]);
+        let (shown, next) = shown_under(IsolationLevel::ReadUncommitted, 0, &[whole, cut.slice(..65)], &[]);
+        assert_eq!((shown, next), (vec!["a".to_owned()], Offset(1)));
     }
 }

@@ -47,6 +47,9 @@ struct Assigned {
     fetch_offset: Offset,
     /// Not fetched before this, after an answer that did not help.
     not_before: Option<Instant>,
+    /// When it last gave records, counted in answers: an answer is limited, so the longest without comes
+    /// first in the next request.
+    served: u64,
 }
 
 /// Reads the partitions assigned to it. Fetches run ahead while the caller works: at most one answer per
@@ -59,6 +62,7 @@ pub struct Consumer {
     fetches: JoinSet<(BrokerId, Vec<Fetched>)>,
     busy: BTreeSet<BrokerId>,
     ready: VecDeque<Ready>,
+    answers: u64,
 }
 
 #[derive(Debug)]
@@ -78,6 +82,7 @@ impl Consumer {
             fetches: JoinSet::new(),
             busy: BTreeSet::new(),
             ready: VecDeque::new(),
+            answers: 0,
         }
     }
 
@@ -152,7 +157,7 @@ impl Consumer {
             metadata = self.client.metadata();
         }
         let mut wakeup: Option<Instant> = None;
-        let mut by_leader: BTreeMap<BrokerId, Vec<(TopicPartition, Offset)>> = BTreeMap::new();
+        let mut by_leader: BTreeMap<BrokerId, Vec<(u64, TopicPartition, Offset)>> = BTreeMap::new();
         for (partition, assigned) in &mut self.assigned {
             let leader = metadata.leader(partition);
             if leader.is_none() && assigned.not_before.is_none_or(|time| time <= now) {
@@ -163,10 +168,14 @@ impl Consumer {
                 continue;
             }
             let Some(leader) = leader.filter(|leader| !self.busy.contains(leader)) else { continue };
-            by_leader.entry(leader).or_default().push((partition.clone(), assigned.fetch_offset));
+            let wanted = (assigned.served, partition.clone(), assigned.fetch_offset);
+            by_leader.entry(leader).or_default().push(wanted);
         }
-        for (leader, wanted) in by_leader {
+        for (leader, mut wanted) in by_leader {
             self.busy.insert(leader);
+            wanted.sort_unstable();
+            let wanted: Vec<_> =
+                wanted.into_iter().map(|(_, partition, offset)| (partition, offset)).collect();
             let (client, config) = (self.client.clone(), self.config.clone());
             self.fetches.spawn(async move { (leader, fetch(&client, &config, leader, wanted).await) });
         }
@@ -175,6 +184,7 @@ impl Consumer {
 
     fn take(&mut self, broker: BrokerId, fetched: Vec<Fetched>) -> Result<()> {
         self.busy.remove(&broker);
+        self.answers += 1;
         let mut failure = Ok(());
         for Fetched { partition, fetch_offset, outcome } in fetched {
             // Assigned anew or sought elsewhere meanwhile: nobody wants this any more.
@@ -188,6 +198,7 @@ impl Consumer {
                     assigned.not_before = None;
                     assigned.fetch_offset = next;
                     if next > fetch_offset {
+                        assigned.served = self.answers;
                         self.ready.push_back(Ready { partition, records, next });
                     }
                 }
@@ -212,6 +223,6 @@ impl Consumer {
 impl Assigned {
     fn at(offset: Offset) -> Self {
         let progress = Progress { position: offset, end: None, log_start: None };
-        Self { progress, fetch_offset: offset, not_before: None }
+        Self { progress, fetch_offset: offset, not_before: None, served: 0 }
     }
 }

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use millstream_types::{ErrorCode, Offset, TimestampMs};
 
 use super::{BatchError, BatchHeader, HEADER_BYTES, RecordRef, TimestampType, records};
-use crate::compress::{self, Compression};
+use crate::compress::{self, CompressError, Compression};
 
 /// A thread keeps its decompression buffer up to this size between batches.
 const SCRATCH_BYTES_KEPT: usize = 4 << 20;
@@ -88,17 +88,7 @@ impl Rejection {
     /// The code that Kafka answers.
     pub fn error_code(&self) -> ErrorCode {
         match self {
-            Self::Malformed(BatchError::Magic(_)) => ErrorCode::UnsupportedForMessageFormat,
-            Self::Malformed(
-                BatchError::Crc { .. } | BatchError::Truncated { .. } | BatchError::TooSmall(_),
-            ) => ErrorCode::CorruptMessage,
-            Self::Malformed(
-                BatchError::CompressionType(_)
-                | BatchError::Compress(_)
-                | BatchError::Count(_)
-                | BatchError::Record { .. }
-                | BatchError::TrailingBytes(_),
-            ) => ErrorCode::InvalidRecord,
+            Self::Malformed(error) => malformed_code(error),
             Self::OffsetRange { .. } | Self::ControlBatch | Self::Sequence(_) => ErrorCode::InvalidRecord,
             Self::Records { errors, .. } => {
                 let by_time = |e: &RecordError| !matches!(e, RecordError::NoKey { .. });
@@ -108,6 +98,27 @@ impl Rejection {
                     ErrorCode::InvalidRecord
                 }
             }
+        }
+    }
+}
+
+/// As Kafka 4.3.1 answers: `every_kind_of_wrong_batch_gets_its_code` asks it.
+fn malformed_code(error: &BatchError) -> ErrorCode {
+    match error {
+        BatchError::Crc { .. } | BatchError::Truncated { .. } | BatchError::TooSmall(_) => {
+            ErrorCode::CorruptMessage
+        }
+        // The formats of old, which Kafka still knows when it sees them.
+        BatchError::Magic(0 | 1) => ErrorCode::InvalidRecord,
+        BatchError::Magic(_) => ErrorCode::CorruptMessage,
+        // Here Kafka's decompressors throw what no one catches.
+        BatchError::CompressionType(_) | BatchError::Compress(CompressError::Corrupt { .. }) => {
+            ErrorCode::UnknownServerError
+        }
+        // Kafka has no such limit. To this code producers answer by sending smaller batches.
+        BatchError::Compress(CompressError::TooLarge { .. }) => ErrorCode::MessageTooLarge,
+        BatchError::Count(_) | BatchError::Record { .. } | BatchError::TrailingBytes(_) => {
+            ErrorCode::InvalidRecord
         }
     }
 }
