@@ -95,17 +95,23 @@ impl Groups {
         }
     }
 
-    /// One member, or the one alone, does what it would do next.
+    /// Members, and the one alone, do what they would do next.
     pub(crate) fn act(&mut self, node: &mut Node, random: &mut Random, now: TimestampMs) -> String {
-        if random.chance(150) {
+        for _ in 0..3 {
+            self.act_once(node, random, now);
+        }
+        format!("{:?}", self.waiting.last_key_value())
+    }
+
+    fn act_once(&mut self, node: &mut Node, random: &mut Random, now: TimestampMs) {
+        if random.chance(80) {
             self.commit(node, ALONE, None, now);
-        } else if random.chance(100) {
+        } else if random.chance(80) {
             let group = if random.chance(500) { GROUP } else { ALONE };
             self.fetch(node, group, now);
         } else {
             self.act_as_member(node, random, now);
         }
-        format!("{:?}", self.waiting.last_key_value())
     }
 
     fn act_as_member(&mut self, node: &mut Node, random: &mut Random, now: TimestampMs) {

@@ -31,6 +31,10 @@ pub enum Plant {
     SyncNoDirectories,
     /// Producers send without sequence numbers, so that repetitions are not recognised.
     ForgetSequences,
+    /// After a sync that failed the disk never writes what it was to sync, whatever is synced later. That is
+    /// no lie but what Linux does: a process that is started again on the same page cache, without a
+    /// reboot, would have to write such data anew. The log does not do so yet.
+    ForgetFailedSyncs,
 }
 
 /// What to simulate.
@@ -119,9 +123,9 @@ mod tests {
 
     #[test]
     fn the_same_seed_does_the_same_again() {
-        for seed in 0..10 {
-            let options = Options::default();
-            assert_eq!(run(seed, &options).unwrap(), run(seed, &options).unwrap(), "seed {seed}");
+        for seed in 0..30 {
+            let play = || run(seed, &Options::default()).map_err(|failure| (failure.reason, failure.steps));
+            assert_eq!(play(), play(), "seed {seed}");
         }
     }
 

@@ -34,6 +34,8 @@ struct World {
     data: Data,
     groups: Groups,
     now: TimestampMs,
+    /// How often something goes wrong, of a thousand steps; some seeds are calm and some are not.
+    trouble: u32,
     /// Lives of the process so far.
     incarnation: u64,
     power_cuts: usize,
@@ -78,14 +80,17 @@ impl World {
         let lies = Lies {
             syncs_no_files: plant == Some(Plant::SyncNoFiles),
             syncs_no_dirs: plant == Some(Plant::SyncNoDirectories),
+            forgets_failed_syncs: plant == Some(Plant::ForgetFailedSyncs),
         };
         let files = first_files();
         let files: Vec<(&Path, String)> =
             files.iter().map(|(path, text)| (path.as_path(), text.clone())).collect();
         let disk = Disk::new(random.fork(), lies, &files);
         let node = Node::start(&disk, plant, 1, START).expect("an empty disk takes a node");
+        let trouble = [5, 20, 50][random.below(3)];
         Self {
             random,
+            trouble,
             disk,
             plant,
             node: Some(node),
@@ -127,44 +132,32 @@ impl World {
     }
 
     fn step(&mut self) -> Result<(), String> {
+        if self.random.chance(self.trouble) {
+            self.arm();
+        }
+        if self.random.chance(self.trouble) {
+            let restart = match self.random.below(10) {
+                0..2 => Restart::Clean,
+                2..5 => Restart::Killed,
+                _ => Restart::PowerCut,
+            };
+            return self.restart(restart, Calm::No);
+        }
         let (random, now) = (&mut self.random, self.now);
         let node = self.node.as_mut().expect(RUNNING);
-        match random.below(100) {
-            0..30 => {
-                let done = self.data.produce(node, self.plant, random, now)?;
-                self.note(format!("produce: {done}"));
-            }
-            30..33 => {
-                let done = self.data.repeat(node, random, now)?;
-                self.note(format!("repeat an acknowledged batch: {done}"));
-            }
-            33..63 => {
-                let done = self.groups.act(node, random, now);
-                self.note(format!("act in the group: {done}"));
-            }
-            63..75 => {
+        let done = match random.below(100) {
+            0..30 => format!("produce: {}", self.data.produce(node, self.plant, random, now)?),
+            30..33 => format!("repeat an acknowledged batch: {}", self.data.repeat(node, random, now)?),
+            33..68 => format!("act in the group: {}", self.groups.act(node, random, now)),
+            68..83 => {
                 node.flush();
-                self.note("flush".to_owned());
+                "flush".to_owned()
             }
-            75..80 => {
-                let done = self.data.consume(node, random)?;
-                self.note(format!("consume: {done}"));
-            }
-            80..82 => {
-                let done = self.data.delete_records(node, random)?;
-                self.note(format!("delete records: {done}"));
-            }
-            82..91 => self.pass_time()?,
-            91..96 => self.arm(),
-            _ => {
-                let restart = match self.random.below(10) {
-                    0..2 => Restart::Clean,
-                    2..5 => Restart::Killed,
-                    _ => Restart::PowerCut,
-                };
-                self.restart(restart, Calm::No)?;
-            }
-        }
+            83..88 => format!("consume: {}", self.data.consume(node, random)?),
+            88..90 => format!("delete records: {}", self.data.delete_records(node, random)?),
+            _ => return self.pass_time(),
+        };
+        self.note(done);
         Ok(())
     }
 

@@ -45,6 +45,15 @@ impl FileNode {
         }
     }
 
+    /// What is not on the disk will never be, though programs read it.
+    pub(super) fn forget_changes(&mut self) {
+        self.pending.clear();
+    }
+
+    pub(super) fn has_changes(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// The power goes: `data` becomes what is found afterwards.
     pub(super) fn survive(&mut self, survival: Survival, random: &mut Random) {
         let pending = std::mem::take(&mut self.pending);

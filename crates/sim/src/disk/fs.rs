@@ -138,7 +138,11 @@ impl Drop for Held {
 impl Dir for Disk {
     fn sync_all(&self) -> io::Result<()> {
         let mut state = self.state();
-        let cut = state.begin(Operation::Sync, Path::new("all"))?;
+        let begun = state.begin(Operation::Sync, Path::new("all"));
+        if begun.is_err() && !state.off && state.lies.forgets_failed_syncs {
+            state.forget_changes_of_one();
+        }
+        let cut = begun?;
         state.sync_all();
         unless_cut(cut, ())
     }
@@ -196,7 +200,11 @@ impl File for OpenFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        let cut = state.begin(Operation::Sync, &self.path)?;
+        let begun = state.begin(Operation::Sync, &self.path);
+        if begun.is_err() && !state.off && state.lies.forgets_failed_syncs {
+            state.file_mut(self.inode)?.forget_changes();
+        }
+        let cut = begun?;
         if !state.lies.syncs_no_files {
             state.file_mut(self.inode)?.sync();
         }

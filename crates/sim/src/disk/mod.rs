@@ -63,6 +63,9 @@ struct Faults {
 pub(crate) struct Lies {
     pub(crate) syncs_no_files: bool,
     pub(crate) syncs_no_dirs: bool,
+    /// After a sync that failed, what it was to sync counts as clean, and no later sync writes it: that is
+    /// what Linux does.
+    pub(crate) forgets_failed_syncs: bool,
 }
 
 /// How a power cut treats what was not synced.
@@ -296,6 +299,15 @@ impl State {
                 Node::Dir(dir) if !lies.syncs_no_dirs => dir.sync(),
                 _ => {}
             }
+        }
+    }
+
+    fn forget_changes_of_one(&mut self) {
+        let changed = |node: &&mut Node| matches!(node, Node::File(file) if file.has_changes());
+        let count = self.inodes.iter_mut().filter(changed).count();
+        let chosen = self.random.below(count);
+        if let Some(Node::File(file)) = self.inodes.iter_mut().filter(changed).nth(chosen) {
+            file.forget_changes();
         }
     }
 
