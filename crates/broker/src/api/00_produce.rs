@@ -198,7 +198,7 @@ impl Appending<'_> {
         }
         let header = match BatchHeader::parse(records) {
             Ok(header) => header,
-            Err(BatchError::Magic(_)) => {
+            Err(BatchError::Magic(0 | 1)) => {
                 let message =
                     "Produce requests are only allowed to contain record batches with magic version 2";
                 return Err(Failure::new(ErrorCode::InvalidRecord, message));

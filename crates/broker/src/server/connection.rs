@@ -6,13 +6,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::net::{TcpStream, tcp::OwnedWriteHalf};
+use tokio::{
+    net::{TcpStream, tcp::OwnedWriteHalf},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
     frame::{FrameError, FrameReader},
-    limits::ConnectionMaxima,
     response::{Pending, Reply, Segments, write_all},
 };
 use crate::{api::Api, options::Advertised};
@@ -34,7 +36,6 @@ pub(crate) struct ConnectionContext {
 pub(crate) struct ConnectionSettings {
     pub(crate) frame_bytes_max: usize,
     pub(crate) idle_max: Duration,
-    pub(crate) maxima: ConnectionMaxima,
 }
 
 impl ConnectionContext {
@@ -107,9 +108,12 @@ struct Connection {
 
 impl Connection {
     async fn serve(&mut self, idle_max: Duration, stop: CancellationToken) -> Result<(), FrameError> {
+        let mut last_request = Instant::now();
+        // One timer for the connection's whole life: it is set anew when it fires, not with each request.
+        let idle = tokio::time::sleep(idle_max);
+        tokio::pin!(idle);
         loop {
             let may_read = !self.exclusive && self.pending.len() < IN_FLIGHT_MAX;
-            let idle = tokio::time::sleep(idle_max);
             tokio::select! {
                 biased;
                 reply = self.pending.next(), if !self.pending.is_empty() => {
@@ -118,14 +122,18 @@ impl Connection {
                 }
                 frame = self.frames.next(), if may_read => {
                     let Some(frame) = frame? else { return Ok(()) };
+                    last_request = Instant::now();
                     if !self.start(frame).await? {
                         return Ok(());
                     }
                 }
                 () = stop.cancelled() => return self.drain().await,
-                () = idle, if self.pending.is_empty() => {
-                    debug!(peer = %self.context.peer, "closed after connections.max.idle.ms without a request");
-                    return Ok(());
+                () = &mut idle, if self.pending.is_empty() => {
+                    if last_request.elapsed() >= idle_max {
+                        debug!(peer = %self.context.peer, "closed: connections.max.idle.ms without a request");
+                        return Ok(());
+                    }
+                    idle.as_mut().reset(last_request + idle_max);
                 }
             }
         }
