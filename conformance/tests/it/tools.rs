@@ -85,10 +85,10 @@ fn kafka_configs_changes_topics_and_brokers() {
 
     let brokers = ["--entity-type", "brokers", "--entity-default"];
     let with = |more: &[&'static str]| [&brokers[..], more].concat();
-    configs(&with(&["--alter", "--add-config", "log.retention.minutes=77"]));
-    assert_says(&configs(&with(&["--describe"])), &["log.retention.minutes=77"]);
-    configs(&with(&["--alter", "--delete-config", "log.retention.minutes"]));
-    assert!(!configs(&with(&["--describe"])).contains("log.retention.minutes"));
+    configs(&with(&["--alter", "--add-config", "log.index.interval.bytes=8192"]));
+    assert_says(&configs(&with(&["--describe"])), &["log.index.interval.bytes=8192"]);
+    configs(&with(&["--alter", "--delete-config", "log.index.interval.bytes"]));
+    assert!(!configs(&with(&["--describe"])).contains("log.index.interval.bytes"));
 }
 
 #[test]
