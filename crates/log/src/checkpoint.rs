@@ -113,15 +113,20 @@ pub(crate) type Offsets = BTreeMap<TopicPartition, Offset>;
 impl OffsetCheckpoint {
     /// Absent or unreadable is empty, as in Kafka: offset 0 is always safe, it only costs a longer recovery.
     pub(crate) fn read(self, fs: &dyn Fs, dir: &Path) -> Result<Offsets, StorageError> {
+        Ok(self.try_read(fs, dir)?.unwrap_or_default())
+    }
+
+    /// None if the file is there and cannot be understood.
+    pub(crate) fn try_read(self, fs: &dyn Fs, dir: &Path) -> Result<Option<Offsets>, StorageError> {
         let path = dir.join(self.name);
         let parsed = match read_lines(fs, &path)? {
-            None => return Ok(Offsets::new()),
+            None => return Ok(Some(Offsets::new())),
             Some(lines) => lines.and_then(|lines| lines.iter().map(|line| parse_entry(line)).collect()),
         };
-        Ok(parsed.unwrap_or_else(|reason: String| {
-            tracing::warn!(path = %path.display(), reason, "checkpoint is not readable and taken as empty");
-            Offsets::new()
-        }))
+        let understood = parsed.inspect_err(|reason: &String| {
+            tracing::warn!(path = %path.display(), reason, "checkpoint is not readable and taken as absent");
+        });
+        Ok(understood.ok())
     }
 
     pub(crate) fn write(self, fs: &dyn Fs, dir: &Path, offsets: &Offsets) -> Result<(), StorageError> {

@@ -7,6 +7,8 @@ use std::io;
 use bytes::Bytes;
 use millstream_record::batch::{BatchError, BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES};
 
+use millstream_types::Offset;
+
 use crate::fs::File;
 
 /// Read at a time: holds the headers of many small batches and costs little for one of a large batch.
@@ -32,7 +34,22 @@ impl Located {
 #[derive(Clone, Debug)]
 pub(crate) struct Invalid {
     pub(crate) position: u64,
-    pub(crate) error: BatchError,
+    pub(crate) fault: Fault,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// No checksum covers a batch's base offset, so its place among the others has to vouch for it.
+    #[error("a batch claims offsets {first} to {last} where {expected} comes next")]
+    Offsets { first: Offset, last: Offset, expected: Offset },
+}
+
+impl Fault {
+    pub(crate) fn offsets(header: &BatchHeader, expected: Offset) -> Self {
+        Self::Offsets { first: header.base_offset(), last: header.last_offset(), expected }
+    }
 }
 
 #[derive(Debug)]
@@ -40,15 +57,25 @@ pub(crate) struct HeaderWalk<'a> {
     file: &'a dyn File,
     position: u64,
     end: u64,
+    /// Lowest offset that the next batch may have.
+    next_offset: Offset,
     chunk: [u8; CHUNK_BYTES],
     chunk_start: u64,
     chunk_length: usize,
 }
 
 impl<'a> HeaderWalk<'a> {
-    /// Walks `[position, end)` of the file.
-    pub(crate) fn new(file: &'a dyn File, position: u64, end: u64) -> Self {
-        Self { file, position, end, chunk: [0; CHUNK_BYTES], chunk_start: 0, chunk_length: 0 }
+    /// Walks `[position, end)` of the file of the segment that begins at `base_offset`.
+    pub(crate) fn new(file: &'a dyn File, base_offset: Offset, position: u64, end: u64) -> Self {
+        Self {
+            file,
+            position,
+            end,
+            next_offset: base_offset,
+            chunk: [0; CHUNK_BYTES],
+            chunk_start: 0,
+            chunk_length: 0,
+        }
     }
 
     /// The next batch; `Ok(Err(..))` when the bytes there are none, `Ok(Ok(None))` at the end.
@@ -60,12 +87,17 @@ impl<'a> HeaderWalk<'a> {
         let left = usize::try_from(self.end - position).unwrap_or(usize::MAX);
         let header = match BatchHeader::parse(self.peek(left)?) {
             Ok(header) => header,
-            Err(error) => return Ok(Err(Invalid { position, error })),
+            Err(error) => return Ok(Err(Invalid { position, fault: error.into() })),
         };
         let needed = header.size_in_bytes();
         if needed > left {
-            return Ok(Err(Invalid { position, error: BatchError::Truncated { needed, found: left } }));
+            let fault = BatchError::Truncated { needed, found: left }.into();
+            return Ok(Err(Invalid { position, fault }));
         }
+        if header.base_offset() < self.next_offset || header.last_offset_delta < 0 {
+            return Ok(Err(Invalid { position, fault: Fault::offsets(&header, self.next_offset) }));
+        }
+        self.next_offset = header.next_offset();
         self.position += needed as u64;
         Ok(Ok(Some(Located { position, header })))
     }

@@ -21,7 +21,7 @@ use crate::{
     fs::{File, Fs, OpenMode},
     index::{Entry, OffsetEntry, SparseIndex, TimeEntry},
     names::{INDEX, LOG, TIME_INDEX, TXN_INDEX, file_path},
-    scan::{HeaderWalk, Invalid, Located},
+    scan::{HeaderWalk, Invalid, Located, verify_crc},
     txn_index::TxnIndex,
 };
 
@@ -134,7 +134,9 @@ impl Segment {
         let mut known = self.first_timestamp.lock();
         if known.is_none() && self.size() > 0 {
             let file = self.file(fs)?;
-            if let Ok(Some(first)) = HeaderWalk::new(&**file, 0, self.size()).next().at("read", &self.path)? {
+            if let Ok(Some(first)) =
+                HeaderWalk::new(&**file, self.base_offset, 0, self.size()).next().at("read", &self.path)?
+            {
                 *known = first.header.max_timestamp();
             }
         }
@@ -171,25 +173,27 @@ impl Segment {
     /// there is none before `end`.
     pub(crate) fn locate(&self, fs: &dyn Fs, offset: Offset, end: u64) -> Result<Option<Located>, ReadError> {
         if let Some(position) = self.hint(offset).filter(|position| *position < end)
-            && let Some(found) = self.walk_to(fs, offset, position, end)?.ok().flatten()
+            && let Ok(Some(found)) = self.walk(fs, position, end)?.next().at("read", &self.path)?
+            && found.header.base_offset() == offset
         {
             return Ok(Some(found));
         }
         let entry = self.index.last_where(fs, |entry| entry.last_offset <= offset)?;
-        let from_index = entry.filter(|entry| entry.position < end);
-        if let Some(entry) = from_index {
-            let file = self.file(fs)?;
-            let mut walk = HeaderWalk::new(&**file, entry.position, end);
-            let first = walk.next().at("read", &self.path)?;
+        if let Some(entry) = entry.filter(|entry| entry.position < end) {
+            let first = self.walk(fs, entry.position, end)?.next().at("read", &self.path)?;
             // The entry is only a hint; what it leads to must be the batch that it was made for.
             match first {
                 Ok(Some(batch)) if batch.header.last_offset() == entry.last_offset => {
-                    return self.walk_to(fs, offset, entry.position, end)?.map_err(|bad| self.corrupt(&bad));
+                    return self.walk_to(fs, offset, entry.position, end);
                 }
                 _ => tracing::warn!(path = %self.index.path().display(), ?entry, "index entry is wrong"),
             }
         }
-        self.walk_to(fs, offset, 0, end)?.map_err(|bad| self.corrupt(&bad))
+        self.walk_to(fs, offset, 0, end)
+    }
+
+    pub(crate) fn walk(&self, fs: &dyn Fs, position: u64, end: u64) -> Result<HeaderWalk<'_>, StorageError> {
+        Ok(HeaderWalk::new(&**self.file(fs)?, self.base_offset, position, end))
     }
 
     fn walk_to(
@@ -198,19 +202,35 @@ impl Segment {
         offset: Offset,
         position: u64,
         end: u64,
-    ) -> Result<Result<Option<Located>, Invalid>, StorageError> {
-        let file = self.file(fs)?;
-        let mut walk = HeaderWalk::new(&**file, position, end);
+    ) -> Result<Option<Located>, ReadError> {
+        let mut walk = self.walk(fs, position, end)?;
+        let mut before = None;
         loop {
             match walk.next().at("read", &self.path)? {
-                Ok(Some(batch)) if batch.header.last_offset() < offset => {}
-                other => return Ok(other),
+                Ok(Some(batch)) if batch.header.last_offset() < offset => before = Some(batch),
+                Ok(found) => {
+                    let gap = found.is_none_or(|found| found.header.base_offset() > offset);
+                    if let Some(before) = before.filter(|_| gap) {
+                        self.check_gap(fs, &before)?;
+                    }
+                    return Ok(found);
+                }
+                Err(bad) => return Err(self.corrupt(&bad)),
             }
         }
     }
 
+    /// Where `offset` should be there is nothing. Compaction does that; or the batch before it has lost count
+    /// of its records, which its checksum tells.
+    fn check_gap(&self, fs: &dyn Fs, before: &Located) -> Result<(), ReadError> {
+        match verify_crc(&**self.file(fs)?, before, &mut Vec::new()).at("read", &self.path)? {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.corrupt(&Invalid { position: before.position, fault: error.into() })),
+        }
+    }
+
     pub(crate) fn corrupt(&self, bad: &Invalid) -> ReadError {
-        ReadError::Corrupt { path: self.path.clone(), position: bad.position, reason: bad.error.to_string() }
+        ReadError::Corrupt { path: self.path.clone(), position: bad.position, reason: bad.fault.to_string() }
     }
 
     /// The batch from `offset` on begins at `position`.

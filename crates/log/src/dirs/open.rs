@@ -105,7 +105,8 @@ struct Found {
     partitions: Vec<(TopicPartition, PathBuf)>,
     recovery_points: Offsets,
     log_starts: Offsets,
-    cleaned: Offsets,
+    /// None if the cleaner's checkpoint is damaged: then there may be gaps anywhere.
+    cleaned: Option<Offsets>,
     doomed: Vec<PathBuf>,
 }
 
@@ -277,7 +278,7 @@ fn open_dir(
         clean: clean_shutdown::take(&**fs, path)?,
         recovery_points: RECOVERY_POINT.read(&**fs, path)?,
         log_starts: LOG_START_OFFSET.read(&**fs, path)?,
-        cleaned: CLEANER_OFFSET.read(&**fs, path)?,
+        cleaned: CLEANER_OFFSET.try_read(&**fs, path)?,
         dir,
         partitions,
         doomed,
@@ -396,7 +397,7 @@ fn load_all(
                 clean: directory.clean,
                 recovery_point: offset_in(&directory.recovery_points),
                 log_start_offset: offset_in(&directory.log_starts),
-                cleaned_until: offset_in(&directory.cleaned),
+                cleaned_until: directory.cleaned.as_ref().map_or(Offset(i64::MAX), offset_in),
                 now: options.now,
             };
             let scanned_bytes = match load(&directory.dir, load_options) {

@@ -194,7 +194,7 @@ fn finish_swaps(
     let mut range: Option<(Offset, Offset)> = None;
     for (offset, path) in done.iter().filter(|(_, path)| path.to_string_lossy().ends_with(".log.swap")) {
         let file = fs.open(path, OpenMode::Read).at("open", path)?;
-        let mut walk = HeaderWalk::new(&*file, 0, file.length().at("measure", path)?);
+        let mut walk = HeaderWalk::new(&*file, *offset, 0, file.length().at("measure", path)?);
         let mut end = *offset;
         while let Ok(Some(batch)) = walk.next().at("read", path)? {
             end = batch.header.next_offset();
@@ -298,18 +298,29 @@ impl Loader<'_> {
         if next.is_none() {
             // The active segment: the log's end is found behind its last index entry.
             let entry = segment.index.last();
-            let mut walk = HeaderWalk::new(&*file, entry.map_or(0, |entry| entry.position), length);
-            let (mut progress, mut next_offset) = (IndexProgress::default(), base.max(self.next_offset));
+            let mut walk = segment.walk(fs, entry.map_or(0, |entry| entry.position), length)?;
+            let mut progress = IndexProgress::default();
+            let mut last = None;
             loop {
-                match walk.next().at("read", &path)? {
-                    Ok(Some(batch)) => {
-                        progress.bytes_since_entry += batch.header.size_in_bytes() as u64;
-                        segment.note_timestamp(&batch.header);
-                        next_offset = batch.header.next_offset();
-                    }
+                let batch = match walk.next().at("read", &path)? {
+                    Ok(Some(batch)) => batch,
                     Ok(None) => break,
                     Err(_) => return Ok(None),
+                };
+                let indexed = entry.filter(|_| last.is_none());
+                if indexed.is_some_and(|entry| entry.last_offset != batch.header.last_offset()) {
+                    return Ok(None);
                 }
+                progress.bytes_since_entry += batch.header.size_in_bytes() as u64;
+                segment.note_timestamp(&batch.header);
+                last = Some(batch.header);
+            }
+            let next_offset = last.map_or(base.max(self.next_offset), |last| last.next_offset());
+            // Whoever left the directory in order noted the log's end.
+            let noted = Some(self.options.recovery_point).filter(|offset| *offset > Offset::ZERO);
+            if noted.is_some_and(|noted| noted != next_offset) {
+                tracing::warn!(path = %path.display(), %next_offset, ?noted, "the log does not end where it should");
+                return Ok(None);
             }
             (self.progress, self.next_offset) = (progress, next_offset);
         } else {
@@ -324,6 +335,7 @@ impl Loader<'_> {
             dir: &self.options.path,
             base_offset,
             trusted_until: if self.options.clean { Offset::ZERO } else { self.options.recovery_point },
+            cleaned_until: self.options.cleaned_until,
             index_interval_bytes: self.options.config.index_interval_bytes,
         };
         scan.run()
@@ -436,7 +448,7 @@ impl Loader<'_> {
         for base in bases {
             let path = file_path(&self.options.path, *base, LOG);
             let file = self.fs().open(&path, OpenMode::Read).at("open", &path)?;
-            let mut walk = HeaderWalk::new(&*file, 0, file.length().at("measure", &path)?);
+            let mut walk = HeaderWalk::new(&*file, *base, 0, file.length().at("measure", &path)?);
             while let Ok(Some(batch)) = walk.next().at("read", &path)? {
                 if let Some(epoch) = batch.header.leader_epoch()
                     && epochs.latest().is_none_or(|latest| latest < epoch)

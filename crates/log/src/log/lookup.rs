@@ -10,7 +10,7 @@ use millstream_types::{LeaderEpoch, Offset, TimestampMs};
 use super::{Isolation, Log};
 use crate::{
     error::{At, LogError, ReadError},
-    scan::{HeaderWalk, Located},
+    scan::Located,
     segment::Segment,
 };
 
@@ -83,8 +83,7 @@ impl Log {
         let end = segment.size();
         let located = segment.locate(fs, from, end).map_err(|error| self.lookup_failure(error))?;
         let Some(located) = located else { return Ok(None) };
-        let file = segment.file(fs)?;
-        let mut walk = HeaderWalk::new(&**file, located.position, end);
+        let mut walk = segment.walk(fs, located.position, end)?;
         loop {
             let batch = match walk.next().at("read", segment.path())? {
                 Ok(Some(batch)) => batch,

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millstream_record::batch::{BatchError, batches};
+use millstream_record::batch::{BatchError, BatchHeader, HEADER_BYTES};
 use millstream_types::Offset;
 
 use super::{Ends, Log, Mark};
 use crate::{
     dir::Durability,
     error::{At, ReadError, StorageError},
-    scan::{Invalid, Located},
+    scan::{Fault, Invalid, Located},
     segment::Segment,
     txn_index::AbortedTxn,
 };
@@ -82,12 +82,17 @@ impl Log {
         }
         let segments = self.segments();
         let after = segments.partition_point(|segment| segment.base_offset <= offset);
-        for segment in &segments[after.saturating_sub(1)..] {
+        for (index, segment) in segments.iter().enumerate().skip(after.saturating_sub(1)) {
             let Some(end) = end_in(segment, &bound) else { break };
+            let next_base = segments.get(index + 1).map_or(bound.offset, |next| next.base_offset);
             let Some(first) = segment.locate(&*self.dir.fs, offset, end)? else {
                 continue;
             };
-            let Some((records, next)) = self.read_from(segment, &first, end, &request)? else { break };
+            let Some((records, next)) =
+                self.read_from(segment, &first, end, bound.offset.min(next_base), &request)?
+            else {
+                break;
+            };
             if request.isolation == Isolation::ReadCommitted {
                 result.aborted = aborted_in(&segments, offset, next);
             }
@@ -103,6 +108,7 @@ impl Log {
         segment: &Segment,
         first: &Located,
         end: u64,
+        bound: Offset,
         request: &ReadRequest,
     ) -> Result<Option<(Bytes, Offset)>, ReadError> {
         let first_bytes = first.header.size_in_bytes();
@@ -111,26 +117,13 @@ impl Log {
         }
         let left = usize::try_from(end - first.position).unwrap_or(usize::MAX);
         let wanted = request.max_bytes.max(first_bytes).min(left);
+        // The header that follows is looked at as well: it vouches for the offsets of the last batch returned.
+        let look_ahead = wanted.saturating_add(HEADER_BYTES).min(left);
         let mut bytes = Vec::new();
         let file = segment.file(&*self.dir.fs)?;
-        file.read_into(&mut bytes, wanted, first.position).at("read", segment.path())?;
-        let mut walk = batches(&bytes);
-        let mut next = request.offset;
-        for batch in walk.by_ref() {
-            match batch {
-                Ok(batch) => next = batch.header.next_offset(),
-                // What is corrupt behind good batches is met, and reported, by the read that begins there.
-                Err(_) if next > request.offset => break,
-                Err(error) => {
-                    return Err(segment.corrupt(&Invalid { position: first.position, error }));
-                }
-            }
-        }
-        let whole = walk.position();
-        if whole == 0 {
-            let error = BatchError::Truncated { needed: first_bytes, found: bytes.len() };
-            return Err(segment.corrupt(&Invalid { position: first.position, error }));
-        }
+        file.read_into(&mut bytes, look_ahead, first.position).at("read", segment.path())?;
+        let (whole, next) = whole_batches(&bytes, wanted, bound)
+            .map_err(|fault| segment.corrupt(&Invalid { position: first.position, fault }))?;
         bytes.truncate(whole);
         segment.remember(next, first.position + whole as u64);
         Ok(Some((Bytes::from(bytes), next)))
@@ -174,6 +167,46 @@ impl Log {
         let position = found.map_or(end, |found| found.position);
         segment.remember(offset, position);
         Ok(Mark { offset, segment, position })
+    }
+}
+
+/// How many of the first `wanted` bytes are whole batches that fit together and lie below `bound`, and the
+/// offset after them. Of two that contradict each other neither is returned: which one is wrong is not known.
+/// What is corrupt behind good batches is met, and reported, by the read that begins there.
+fn whole_batches(bytes: &[u8], wanted: usize, bound: Offset) -> Result<(usize, Offset), Fault> {
+    // The end of the batches that are good, and of those before the last of them.
+    let (mut good, mut before) = ((0, None), (0, None));
+    loop {
+        let (start, next): (usize, Option<Offset>) = good;
+        if start >= bytes.len().min(wanted) && bytes.len() - start < HEADER_BYTES {
+            break;
+        }
+        let header = match BatchHeader::parse(&bytes[start..]) {
+            Ok(header) => header,
+            Err(error) if start == 0 => return Err(error.into()),
+            Err(_) => break,
+        };
+        let follows = next.is_none_or(|next| header.base_offset() >= next);
+        if !follows {
+            if before.0 == 0 {
+                return Err(Fault::offsets(&header, next.unwrap_or(bound)));
+            }
+            good = before;
+            break;
+        }
+        let end = start + header.size_in_bytes();
+        let fits = header.last_offset_delta >= 0 && header.next_offset() <= bound;
+        if !fits && start == 0 {
+            return Err(Fault::offsets(&header, bound));
+        }
+        if !fits || end > wanted.min(bytes.len()) {
+            break;
+        }
+        (before, good) = (good, (end, Some(header.next_offset())));
+    }
+    match good {
+        (whole, Some(next)) => Ok((whole, next)),
+        (_, None) => Err(BatchError::Truncated { needed: HEADER_BYTES, found: bytes.len() }.into()),
     }
 }
 

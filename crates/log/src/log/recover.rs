@@ -7,7 +7,6 @@
 
 use std::path::{Path, PathBuf};
 
-use millstream_record::batch::BatchError;
 use millstream_types::{LeaderEpoch, Offset, TimestampMs, TopicPartition};
 
 use crate::{
@@ -15,7 +14,7 @@ use crate::{
     fs::{File, Fs, OpenMode},
     index::{Check, OffsetEntry, SparseIndex, TimeEntry},
     names::{INDEX, LOG, TIME_INDEX, TXN_INDEX, file_path},
-    scan::{HeaderWalk, Located, verify_crc},
+    scan::{Fault, HeaderWalk, Located, verify_crc},
     segment::{IndexProgress, Segment},
     txn_index::TxnIndex,
 };
@@ -47,7 +46,7 @@ pub(super) struct Scanned {
     pub(super) end: u64,
     pub(super) file_length: u64,
     /// Why scanning stopped before the file's end.
-    pub(super) invalid: Option<BatchError>,
+    pub(super) invalid: Option<Fault>,
     /// Leader epochs met, each with its first offset.
     pub(super) epochs: Vec<(LeaderEpoch, Offset)>,
     pub(super) scanned_bytes: u64,
@@ -59,6 +58,8 @@ pub(super) struct SegmentScan<'a> {
     pub(super) base_offset: Offset,
     /// Below it the index is believed, if it looks right.
     pub(super) trusted_until: Offset,
+    /// Below it compaction may have left gaps.
+    pub(super) cleaned_until: Offset,
     pub(super) index_interval_bytes: u32,
 }
 
@@ -92,27 +93,27 @@ impl SegmentScan<'_> {
     }
 
     fn scan(&self, file: &dyn File, path: &Path, scanned: &mut Scanned) -> Result<(), StorageError> {
-        let mut walk = HeaderWalk::new(file, scanned.end, scanned.file_length);
+        let mut walk = HeaderWalk::new(file, self.base_offset, scanned.end, scanned.file_length);
         let mut buffer = Vec::new();
         loop {
             let batch = match walk.next().at("read", path)? {
                 Ok(None) => return Ok(()),
                 Ok(Some(batch)) => batch,
                 Err(invalid) => {
-                    scanned.invalid = Some(invalid.error);
+                    scanned.invalid = Some(invalid.fault);
                     return Ok(());
                 }
             };
             let header = &batch.header;
-            let in_place = header.base_offset() >= scanned.next_offset
-                && header.last_offset_delta >= 0
-                && scanned.segment.can_hold(header.last_offset());
-            let valid = match in_place {
-                true => verify_crc(file, &batch, &mut buffer).at("read", path)?,
-                false => Err(BatchError::Count(header.record_count)),
+            let follows = header.base_offset() == scanned.next_offset
+                || (header.base_offset() > scanned.next_offset && header.base_offset() <= self.cleaned_until);
+            let fault = if !follows || !scanned.segment.can_hold(header.last_offset()) {
+                Some(Fault::offsets(header, scanned.next_offset))
+            } else {
+                verify_crc(file, &batch, &mut buffer).at("read", path)?.err().map(Fault::from)
             };
-            if let Err(error) = valid {
-                scanned.invalid = Some(error);
+            if fault.is_some() {
+                scanned.invalid = fault;
                 return Ok(());
             }
             scanned.progress.note(&scanned.segment, &batch, self.index_interval_bytes);
@@ -143,7 +144,7 @@ impl SegmentScan<'_> {
         };
         let below = |entry: OffsetEntry| entry.last_offset < self.trusted_until;
         let Some(entry) = index.last_where(self.fs, below)? else { return Ok(None) };
-        let mut walk = HeaderWalk::new(file, entry.position, file_length);
+        let mut walk = HeaderWalk::new(file, self.base_offset, entry.position, file_length);
         let Ok(Some(batch)) = walk.next().at("read", path)? else { return Ok(None) };
         let same = batch.header.last_offset() == entry.last_offset;
         if !same || verify_crc(file, &batch, &mut Vec::new()).at("read", path)?.is_err() {

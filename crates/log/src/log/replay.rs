@@ -12,7 +12,7 @@ use crate::{
     fs::{Fs, read_file, remove_if_there},
     names::{SNAPSHOT, file_path},
     producer::{BatchMetadata, Origin, ProducerStates, decode, prepare},
-    scan::{HeaderWalk, Located, read_control},
+    scan::{Located, read_control},
     segment::Segment,
     txn_index::AbortedTxn,
 };
@@ -89,9 +89,8 @@ impl Replay<'_> {
         visit: &mut dyn FnMut(&Segment, &Located) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         for segment in self.segments_from(from) {
-            let file = segment.file(self.fs)?;
             let entry = segment.index.last_where(self.fs, |entry| entry.last_offset < from)?;
-            let mut walk = HeaderWalk::new(&**file, entry.map_or(0, |entry| entry.position), segment.size());
+            let mut walk = segment.walk(self.fs, entry.map_or(0, |entry| entry.position), segment.size())?;
             while let Ok(Some(batch)) = walk.next().at("read", segment.path())? {
                 if batch.header.base_offset() >= to {
                     return Ok(());

@@ -258,7 +258,7 @@ fn bytes_that_are_no_single_whole_batch_are_refused() {
     assert_eq!(code(moved), ErrorCode::InvalidRecord);
     let mut old = good.to_vec();
     old[16] = 1;
-    assert_eq!(code(old), ErrorCode::UnsupportedForMessageFormat);
+    assert_eq!(code(old), ErrorCode::InvalidRecord);
     let control = batch(BatchOptions { control: true, ..BatchOptions::default() }, 1, 10);
     assert_eq!(code(control.to_vec()), ErrorCode::InvalidRecord);
     assert_eq!(log.log_end_offset(), Offset(0));

@@ -60,6 +60,12 @@ impl Disk {
         self.0.lock().space = bytes;
     }
 
+    pub(crate) fn files_below(&self, dir: &str) -> Vec<PathBuf> {
+        let state = self.0.lock();
+        let files = state.names.iter().filter(|(path, node)| path.starts_with(dir) && **node != Node::Dir);
+        files.map(|(path, _)| path.clone()).collect()
+    }
+
     pub(crate) fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.0.lock();
         match state.names.get(path)? {

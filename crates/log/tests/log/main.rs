@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test as the tests do")]
 
 mod append;
+mod corruption;
 mod directories;
 mod disk;
 mod faults;
