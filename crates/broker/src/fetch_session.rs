@@ -222,10 +222,11 @@ impl Session {
         // After an error nothing is taken as said, so that the recovery is told again.
         let news = must_tell || entry.said != said;
         entry.said = said;
-        if must_tell && said.is_some() {
-            if let Some(entry) = self.order.remove(&place) {
-                self.append(entry);
-            }
+        if must_tell
+            && said.is_some()
+            && let Some(entry) = self.order.remove(&place)
+        {
+            self.append(entry);
         }
         news
     }

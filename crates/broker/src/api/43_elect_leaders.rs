@@ -15,11 +15,11 @@ use crate::{parts::Parts, server::response::Reply};
 const ELECTION_TYPE_FROM: i16 = 1;
 
 pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: ElectLeadersRequest) -> Reply {
-    if context.version >= ELECTION_TYPE_FROM {
-        if let Err(failure) = Election::from_code(request.election_type) {
-            let error_code = failure.code.code();
-            return context.now(&ElectLeadersResponse { error_code, ..Default::default() });
-        }
+    if context.version >= ELECTION_TYPE_FROM
+        && let Err(failure) = Election::from_code(request.election_type)
+    {
+        let error_code = failure.code.code();
+        return context.now(&ElectLeadersResponse { error_code, ..Default::default() });
     }
     let named: Option<Vec<_>> =
         request.topic_partitions.map(|topics| topics.into_iter().map(|t| (t.topic, t.partitions)).collect());

@@ -35,17 +35,9 @@ fn convert(parts: &Parts, deleted: group::OffsetDeleteResponse) -> OffsetDeleteR
         let partition = |(id, code): (PartitionId, millstream_types::ErrorCode)| {
             let exists = known.as_ref().is_some_and(|topic| topic.has_partition(id));
             let code = if exists { code } else { millstream_types::ErrorCode::UnknownTopicOrPartition };
-            OffsetDeleteResponsePartition {
-                partition_index: id.0,
-                error_code: code.code(),
-                ..Default::default()
-            }
+            OffsetDeleteResponsePartition { partition_index: id.0, error_code: code.code() }
         };
-        OffsetDeleteResponseTopic {
-            partitions: partitions.into_iter().map(partition).collect(),
-            name,
-            ..Default::default()
-        }
+        OffsetDeleteResponseTopic { partitions: partitions.into_iter().map(partition).collect(), name }
     };
     OffsetDeleteResponse {
         error_code: deleted.error.code(),
