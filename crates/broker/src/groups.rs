@@ -7,12 +7,16 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use millstream_config::OffsetsConfig;
 use millstream_coordinator::{
     CoordinatorRecord, Decision, RecordOrigin, RequestToken, Shard,
     group::{GroupConfig, GroupEvent, GroupResponse, GroupShard, partition_for},
 };
 use millstream_log::{AppendOptions, Isolation, Origin, ReadRequest};
-use millstream_record::batch::{BatchBuilder, BatchOptions, RecordBatch, batches};
+use millstream_record::{
+    Compression,
+    batch::{BatchBuilder, BatchOptions, RecordBatch, batches},
+};
 use millstream_types::{ErrorCode, Offset, TimestampMs, Uuid};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
@@ -34,6 +38,10 @@ const TIMER_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 pub(crate) struct Groups {
     clock: Arc<dyn Clock>,
+    /// `offsets.commit.timeout.ms`
+    flush_timeout: Duration,
+    /// `offsets.topic.compression.codec`
+    compression: Compression,
     /// By partition of `__consumer_offsets`; empty until that topic exists.
     shards: RwLock<Vec<Arc<ShardCell>>>,
     /// Something may be due earlier than the timer task believes.
@@ -43,12 +51,14 @@ pub(crate) struct Groups {
 struct ShardCell {
     partition: Arc<Partition>,
     clock: Arc<dyn Clock>,
+    compression: Compression,
     /// `None` while its records are being read.
     running: Mutex<Option<Running>>,
 }
 
 struct Running {
     shard: GroupShard,
+    compression: Compression,
     waiting: HashMap<RequestToken, oneshot::Sender<Answer>>,
     next_token: u64,
     /// Everything below was appended by this shard or loaded; answers wait for it to be durable.
@@ -64,8 +74,14 @@ struct Answer {
 }
 
 impl Groups {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { clock, shards: RwLock::default(), rescheduled: Arc::new(Notify::new()) })
+    pub(crate) fn new(clock: Arc<dyn Clock>, config: &OffsetsConfig) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            flush_timeout: Duration::from_millis(config.commit_timeout_ms),
+            compression: Compression::from_id(config.compression_codec).unwrap_or_default(),
+            shards: RwLock::default(),
+            rescheduled: Arc::new(Notify::new()),
+        })
     }
 
     /// Takes over the partitions of `__consumer_offsets` and reads what they hold, in the background.
@@ -79,8 +95,12 @@ impl Groups {
         let mut shards = self.shards.write();
         for partition in partitions.iter().skip(shards.len()) {
             let partition = Arc::clone(partition);
-            let cell =
-                Arc::new(ShardCell { partition, clock: Arc::clone(&self.clock), running: Mutex::new(None) });
+            let cell = Arc::new(ShardCell {
+                partition,
+                clock: Arc::clone(&self.clock),
+                compression: self.compression,
+                running: Mutex::new(None),
+            });
             shards.push(Arc::clone(&cell));
             let (config, rescheduled) = (config.clone(), Arc::clone(&self.rescheduled));
             loading.push(tasks.spawn_blocking(move || {
@@ -118,8 +138,12 @@ impl Groups {
         }
         // The sender goes only with its shard.
         let answer = answer.await.map_err(|_| ErrorCode::NotCoordinator)?;
-        cell.partition.wait_for_high_watermark(answer.durable).await?;
-        Ok(answer.response)
+        let flushed = cell.partition.wait_for_high_watermark(answer.durable);
+        match tokio::time::timeout(self.flush_timeout, flushed).await {
+            Ok(durable) => durable.map(|()| answer.response),
+            // What Kafka makes of REQUEST_TIMED_OUT here: the client asks again.
+            Err(_) => Err(ErrorCode::CoordinatorNotAvailable),
+        }
     }
 
     fn shard_of(&self, group_id: &str) -> Option<Arc<ShardCell>> {
@@ -174,8 +198,14 @@ impl ShardCell {
                 let now = self.clock.now();
                 let decision = shard.loaded(now);
                 let deadline = shard.next_deadline();
-                let mut running =
-                    Running { shard, waiting: HashMap::new(), next_token: 0, appended: end, deadline };
+                let mut running = Running {
+                    shard,
+                    compression: self.compression,
+                    waiting: HashMap::new(),
+                    next_token: 0,
+                    appended: end,
+                    deadline,
+                };
                 running.settle(&self.partition, decision, now);
                 *self.running.lock() = Some(running);
                 info!(partition = %self.partition.id, %end, "group coordinator loaded");
@@ -294,7 +324,7 @@ impl Running {
         let limit = if decision.splittable { BATCH_BYTES_MAX } else { usize::MAX };
         let mut rest = &decision.records[..];
         while !rest.is_empty() {
-            let (batch, count) = build(rest, limit, now);
+            let (batch, count) = build(rest, self.compression, limit, now);
             let options =
                 AppendOptions { origin: Origin::Coordinator, leader_epoch: partition.leader_epoch(), now };
             let appended = partition.log.append(batch, options).map_err(|error| {
@@ -321,8 +351,13 @@ impl Running {
 }
 
 /// As many of the records as fit, at least one.
-fn build(records: &[CoordinatorRecord], bytes_max: usize, now: TimestampMs) -> (Bytes, usize) {
-    let mut builder = BatchBuilder::new(BatchOptions::default());
+fn build(
+    records: &[CoordinatorRecord],
+    compression: Compression,
+    bytes_max: usize,
+    now: TimestampMs,
+) -> (Bytes, usize) {
+    let mut builder = BatchBuilder::new(BatchOptions { compression, ..Default::default() });
     let mut count = 0;
     for record in records {
         if count > 0 && builder.size_in_bytes() >= bytes_max {

@@ -16,7 +16,7 @@ use crate::{
     groups::Groups,
     partitions::{Partitions, Topic},
     producer_ids::ProducerIds,
-    server::{ConnectionMaxima, ConnectionSettings},
+    server::ConnectionSettings,
     settings::DynamicSettings,
 };
 
@@ -46,14 +46,9 @@ impl Parts {
     pub(crate) fn connection_settings(&self) -> ConnectionSettings {
         let settings = self.settings.current();
         let network = &settings.broker.network;
-        let count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
         ConnectionSettings {
-            frame_bytes_max: count(network.request_max_bytes),
+            frame_bytes_max: usize::try_from(network.request_max_bytes).unwrap_or(usize::MAX),
             idle_max: network.connections_max_idle_ms.map_or(Duration::MAX, Duration::from_millis),
-            maxima: ConnectionMaxima {
-                total: count(network.limits.connections_max),
-                per_address: count(network.limits.connections_max_per_ip),
-            },
         }
     }
 

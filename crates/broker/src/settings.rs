@@ -6,7 +6,7 @@ use millstream_config::{BrokerConfig, BrokerLayers, CompressionType, ConfigError
 use millstream_coordinator::group::GroupConfig;
 use millstream_log::{CleanupPolicy, LogConfig, TopicCompression};
 use millstream_record::{Compression, batch::TimestampType};
-use parking_lot::RwLock;
+use tokio::sync::watch;
 use tracing::warn;
 
 /// Settings as they are now; replaced as a whole when the metadata changes them.
@@ -16,7 +16,7 @@ pub(crate) struct Current {
 }
 
 pub(crate) struct DynamicSettings {
-    current: RwLock<Arc<Current>>,
+    current: watch::Sender<Arc<Current>>,
 }
 
 impl DynamicSettings {
@@ -24,11 +24,26 @@ impl DynamicSettings {
     pub(crate) fn new(fixed: Properties) -> Result<Arc<Self>, ConfigError> {
         let layers = BrokerLayers::fixed(fixed);
         let broker = BrokerConfig::resolve(&layers)?;
-        Ok(Arc::new(Self { current: RwLock::new(Arc::new(Current { layers, broker })) }))
+        Ok(Arc::new(Self { current: watch::Sender::new(Arc::new(Current { layers, broker })) }))
     }
 
     pub(crate) fn current(&self) -> Arc<Current> {
-        Arc::clone(&self.current.read())
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// Wakes whenever they change.
+    pub(crate) fn changes(&self) -> watch::Receiver<Arc<Current>> {
+        self.current.subscribe()
+    }
+
+    /// At start: what the process has found out about itself counts as if it had been set, as DescribeConfigs
+    /// shows it.
+    pub(crate) fn complete(&self, effective: Properties) -> Result<(), ConfigError> {
+        let mut layers = self.current().layers.clone();
+        layers.fixed.extend(effective);
+        let broker = BrokerConfig::resolve(&layers)?;
+        self.current.send_replace(Arc::new(Current { layers, broker }));
+        Ok(())
     }
 
     /// Takes over what the metadata log says; true if anything changed. A stored value that is no longer
@@ -44,7 +59,7 @@ impl DynamicSettings {
         }
         match BrokerConfig::resolve(&layers) {
             Ok(broker) => {
-                *self.current.write() = Arc::new(Current { layers, broker });
+                self.current.send_replace(Arc::new(Current { layers, broker }));
                 true
             }
             Err(error) => {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use millstream_config::{BrokerConfig, ConfigError};
+use millstream_config::{BrokerConfig, ConfigError, Properties};
 use millstream_log::{LogDirs, OpenError, OpenOptions, Progress};
 use millstream_metadata::{Image, Registration};
 use millstream_telemetry::Metrics;
@@ -29,7 +29,7 @@ use crate::{
     options::{AdvertisedListener, BrokerOptions, ListenerOptions, ListenerParseError},
     partitions::Partitions,
     parts::Parts,
-    server::{self, BindError, BoundListener, ConnectionLimits},
+    server::{self, BindError, BoundListener, ConnectionLimits, Tuning},
     settings::DynamicSettings,
 };
 
@@ -77,6 +77,8 @@ impl Broker {
         let config = settings.current();
         let listeners = bind(&config.broker)?;
         let directories = directories(&options.data, &config.broker)?;
+        settings.complete(effective(&config.broker, &directories.log_dirs, &listeners))?;
+        let config = settings.current();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let log_dirs = open_logs(&options, &directories, &settings, clock.now()).await?;
         let registration = registration(&config.broker, &log_dirs, &listeners);
@@ -109,7 +111,7 @@ impl Broker {
             eviction_ms: SESSION_EVICTION_MS,
         });
         let parts = Arc::new(Parts {
-            groups: Groups::new(Arc::clone(&clock)),
+            groups: Groups::new(Arc::clone(&clock), &config.broker.offsets),
             clock,
             settings,
             log_dirs,
@@ -125,7 +127,7 @@ impl Broker {
         let failure = background::spawn(&parts, follows);
         parts.load_groups();
         let bootstrap = bootstrap(&listeners);
-        let connections = serve(&parts, listeners)?;
+        let connections = serve(&parts, listeners).await?;
         Ok(Self { parts, bootstrap, connections, failure, notices: opened.notices })
     }
 
@@ -221,14 +223,35 @@ fn directories(data: &Path, config: &BrokerConfig) -> Result<Directories, StartE
 fn bind(config: &BrokerConfig) -> Result<Vec<BoundListener>, StartError> {
     let advertised: Vec<AdvertisedListener> =
         config.network.advertised_listeners.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let tuning = Tuning::from(&config.network);
     let mut bound = Vec::new();
     for text in &config.network.listeners {
         let mut listener: ListenerOptions = text.parse()?;
         let own = advertised.iter().find(|advertised| advertised.name == listener.name);
         listener.advertised = own.map(|advertised| advertised.advertised.clone());
-        bound.push(server::bind(&listener)?);
+        bound.push(server::bind(&listener, &tuning)?);
     }
     Ok(bound)
+}
+
+/// The settings that a configuration may leave open and that are fixed once the broker runs.
+fn effective(config: &BrokerConfig, log_dirs: &[PathBuf], listeners: &[BoundListener]) -> Properties {
+    let log_dirs: Vec<String> = log_dirs.iter().map(|dir| dir.display().to_string()).collect();
+    let listener = |(text, bound): (&String, &BoundListener)| match text.rsplit_once(':') {
+        Some((name_and_host, "0")) => format!("{name_and_host}:{}", bound.port),
+        _ => text.clone(),
+    };
+    let listeners: Vec<String> = config.network.listeners.iter().zip(listeners).map(listener).collect();
+    let id = config.node_id.to_string();
+    [
+        ("node.id", id.clone()),
+        ("broker.id", id),
+        ("process.roles", "broker,controller".to_owned()),
+        ("log.dirs", log_dirs.join(",")),
+        ("listeners", listeners.join(",")),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
 }
 
 async fn open_logs(
@@ -250,6 +273,10 @@ async fn open_logs(
     open.defaults = current.log_config(&Default::default());
     open.metadata_config = current.metadata_log_config();
     open.producer_id_expiration_ms = storage.producer_id_expiration_ms;
+    let interval = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    open.intervals.retention_check_ms = interval(storage.retention_check_interval_ms);
+    open.intervals.checkpoint_ms =
+        open.intervals.checkpoint_ms.min(interval(storage.recovery_point_checkpoint_ms));
     open.recovery_threads =
         usize::try_from(storage.recovery_threads_per_dir).unwrap_or(1) * directories.log_dirs.len();
     let progress = Arc::clone(&options.progress);
@@ -345,9 +372,13 @@ fn bootstrap(listeners: &[BoundListener]) -> String {
     listeners.iter().map(address).collect::<Vec<_>>().join(",")
 }
 
-fn serve(parts: &Arc<Parts>, listeners: Vec<BoundListener>) -> Result<TaskTracker, StartError> {
+async fn serve(parts: &Arc<Parts>, listeners: Vec<BoundListener>) -> Result<TaskTracker, StartError> {
     let api = Api::new(Arc::clone(parts));
-    let limits = ConnectionLimits::new();
+    let changes = parts.settings.changes();
+    let limits = ConnectionLimits::new(&parts.settings.current().broker.network.limits).await;
+    let following = Arc::clone(&limits).follow(changes);
+    let stopping = parts.stopping.clone();
+    parts.tasks.spawn(async move { stopping.run_until_cancelled(following).await });
     let connections = TaskTracker::new();
     for listener in listeners {
         let name = listener.name.clone();

@@ -29,7 +29,6 @@ pub struct NetworkConfig {
     pub advertised_listeners: Vec<String>,
     pub connections_max_idle_ms: Option<u64>,
     pub limits: ConnectionLimits,
-    pub queued_max_request_bytes: Option<u64>,
     pub listen_backlog: u32,
     /// `None`: what the operating system chooses.
     pub receive_buffer_bytes: Option<u32>,
@@ -67,7 +66,6 @@ pub struct FetchConfig {
 pub struct StorageConfig {
     /// `log.dirs`, else `log.dir` where it is set; empty where neither is.
     pub log_dirs: Vec<PathBuf>,
-    pub flush_scheduler_interval_ms: Option<u64>,
     pub recovery_point_checkpoint_ms: u64,
     pub start_offset_checkpoint_ms: u64,
     pub high_watermark_checkpoint_ms: u64,
@@ -104,6 +102,8 @@ pub struct GroupLimits {
 pub struct OffsetsConfig {
     pub metadata_max_bytes: u32,
     pub commit_timeout_ms: u64,
+    /// As in a batch's attributes: 0 is none.
+    pub compression_codec: u8,
     pub retention_ms: i64,
     pub retention_check_interval_ms: u64,
     pub topic: InternalTopic,
@@ -176,7 +176,6 @@ fn network(read: &Reader<'_>) -> Result<NetworkConfig, ConfigError> {
             connections_max_per_ip: read.u32("max.connections.per.ip")?,
             per_ip_overrides: per_ip_overrides(read)?,
         },
-        queued_max_request_bytes: read.limit("queued.max.request.bytes")?,
         listen_backlog: read.u32("socket.listen.backlog.size")?,
         receive_buffer_bytes: u32::try_from(read.int("socket.receive.buffer.bytes")?).ok(),
         send_buffer_bytes: u32::try_from(read.int("socket.send.buffer.bytes")?).ok(),
@@ -205,10 +204,8 @@ fn storage(read: &Reader<'_>) -> Result<StorageConfig, ConfigError> {
         );
         return Err(ConfigError::Start(text));
     }
-    let scheduler = read.number("log.flush.scheduler.interval.ms")?;
     Ok(StorageConfig {
         log_dirs,
-        flush_scheduler_interval_ms: u64::try_from(scheduler).ok().filter(|_| scheduler < i64::MAX),
         recovery_point_checkpoint_ms: read.u64("log.flush.offset.checkpoint.interval.ms")?,
         start_offset_checkpoint_ms: read.u64("log.flush.start.offset.checkpoint.interval.ms")?,
         high_watermark_checkpoint_ms: read.u64("replica.high.watermark.checkpoint.interval.ms")?,
@@ -235,9 +232,14 @@ fn offsets(read: &Reader<'_>) -> Result<OffsetsConfig, ConfigError> {
         ("compression.type", "producer".to_owned()),
         ("segment.bytes", read.number("offsets.topic.segment.bytes")?.to_string()),
     ];
+    let codec = read.int("offsets.topic.compression.codec")?;
+    let codec = u8::try_from(codec).ok().filter(|codec| *codec <= 4).ok_or_else(|| {
+        ConfigError::Start(format!("offsets.topic.compression.codec={codec}: codecs are 0 to 4"))
+    })?;
     Ok(OffsetsConfig {
         metadata_max_bytes: read.u32("offset.metadata.max.bytes")?,
         commit_timeout_ms: read.u64("offsets.commit.timeout.ms")?,
+        compression_codec: codec,
         retention_ms: read.number("offsets.retention.minutes")?.saturating_mul(60_000),
         retention_check_interval_ms: read.u64("offsets.retention.check.interval.ms")?,
         topic: InternalTopic {
@@ -401,7 +403,6 @@ mod tests {
         let config = resolve(&[]).unwrap();
         assert_eq!(config.node_id, BrokerId(1));
         assert_eq!(config.network.listeners, ["PLAINTEXT://localhost:9092"]);
-        assert_eq!(config.network.queued_max_request_bytes, None);
         assert_eq!(config.offsets.topic.replication_factor, 1);
         assert_eq!(config.offsets.topic.partitions, 50);
         assert_eq!(config.offsets.retention_ms, 7 * 24 * 3_600_000);
@@ -454,6 +455,10 @@ mod tests {
         assert_eq!(
             error(&[("log.retention.hours", "0")]),
             "requirement failed: log.retention.hours must be unlimited (-1) or, greater than or equal to 1"
+        );
+        assert_eq!(
+            error(&[("offsets.topic.compression.codec", "5")]),
+            "offsets.topic.compression.codec=5: codecs are 0 to 4"
         );
         assert!(
             error(&[("metadata.log.dir", "/m"), ("log.dirs", "/a")]).starts_with("metadata.log.dir is /m")

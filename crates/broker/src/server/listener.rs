@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use millstream_config::NetworkConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,7 +23,6 @@ use crate::{
     options::{Advertised, Endpoint, Host, ListenerOptions},
 };
 
-const BACKLOG: i32 = 1024;
 /// After running out of file descriptors, how long until accepting is tried again.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -66,12 +66,32 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-pub(crate) fn bind(options: &ListenerOptions) -> Result<BoundListener, BindError> {
+/// How the listening sockets are set up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tuning {
+    pub(crate) backlog: i32,
+    /// `None`: as the operating system chooses.
+    pub(crate) receive_buffer_bytes: Option<usize>,
+    pub(crate) send_buffer_bytes: Option<usize>,
+}
+
+impl From<&NetworkConfig> for Tuning {
+    fn from(config: &NetworkConfig) -> Self {
+        let size = |bytes: Option<u32>| bytes.and_then(|bytes| usize::try_from(bytes).ok());
+        Self {
+            backlog: i32::try_from(config.listen_backlog).unwrap_or(i32::MAX),
+            receive_buffer_bytes: size(config.receive_buffer_bytes),
+            send_buffer_bytes: size(config.send_buffer_bytes),
+        }
+    }
+}
+
+pub(crate) fn bind(options: &ListenerOptions, tuning: &Tuning) -> Result<BoundListener, BindError> {
     const ATTEMPTS: usize = 20;
     let mut attempt = 0;
     let sockets = loop {
         attempt += 1;
-        match bind_all(&options.endpoint) {
+        match bind_all(&options.endpoint, tuning) {
             // With port 0 the second address must have the port that the first one got, which another
             // program may hold there.
             Err(error) if options.endpoint.port == 0 && attempt < ATTEMPTS => {
@@ -84,12 +104,12 @@ pub(crate) fn bind(options: &ListenerOptions) -> Result<BoundListener, BindError
     Ok(BoundListener { name: options.name.clone(), advertised: options.advertised.clone(), port, sockets })
 }
 
-fn bind_all(endpoint: &Endpoint) -> Result<Vec<std::net::TcpListener>, BindError> {
+fn bind_all(endpoint: &Endpoint, tuning: &Tuning) -> Result<Vec<std::net::TcpListener>, BindError> {
     let mut sockets = Vec::new();
     let mut port = endpoint.port;
     for (index, address) in addresses(&endpoint.host).into_iter().enumerate() {
         let address = SocketAddr::new(address, port);
-        match bind_one(address) {
+        match bind_one(address, tuning) {
             Ok(socket) => {
                 port = socket.local_addr().map_or(port, |a| a.port());
                 sockets.push(socket);
@@ -112,7 +132,7 @@ fn addresses(host: &Host) -> Vec<IpAddr> {
     }
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn bind_one(address: SocketAddr, tuning: &Tuning) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -120,8 +140,15 @@ fn bind_one(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     // Restarting at once must not fail on connections that linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted connections inherit the sizes.
+    if let Some(bytes) = tuning.receive_buffer_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = tuning.send_buffer_bytes {
+        socket.set_send_buffer_size(bytes)?;
+    }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(tuning.backlog)?;
     Ok(socket.into())
 }
 
@@ -167,7 +194,10 @@ impl Accepting {
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer),
+                Ok((stream, peer)) => tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    () = self.admit(stream, peer) => {}
+                },
                 Err(error) => {
                     // EMFILE and its kin: the connection stays in the backlog until somebody leaves.
                     warn!(%error, listener = %self.name, "cannot accept a connection");
@@ -177,16 +207,13 @@ impl Accepting {
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let settings = self.api.connection_settings();
-        let permit = match self.limits.admit(peer.ip(), settings.maxima) {
-            Ok(permit) => permit,
-            Err(key) => {
-                self.api.metrics().connections_refused.inc();
-                warn!(%peer, "connection refused: {key} is reached");
-                return;
-            }
+    async fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let Some(permit) = self.limits.admit(peer.ip()).await else {
+            self.api.metrics().connections_refused.inc();
+            warn!(%peer, "connection refused: max.connections.per.ip is reached");
+            return;
         };
+        let settings = self.api.connection_settings();
         let Ok(local) = stream.local_addr() else { return };
         let advertised = self.advertised.clone();
         let context = ConnectionContext::new(Arc::clone(&self.name), local, peer, advertised);
@@ -205,13 +232,15 @@ async fn hold(permit: Permit, connection: impl Future<Output = ()>) {
 mod tests {
     use super::*;
 
+    const TUNING: Tuning = Tuning { backlog: 10, receive_buffer_bytes: None, send_buffer_bytes: Some(4096) };
+
     fn options(host: Host, port: u16) -> ListenerOptions {
         ListenerOptions { name: "PLAINTEXT".into(), endpoint: Endpoint { host, port }, advertised: None }
     }
 
     #[test]
     fn port_zero_gives_both_loopback_addresses_the_same_free_port() {
-        let bound = bind(&options(Host::Loopback, 0)).unwrap();
+        let bound = bind(&options(Host::Loopback, 0), &TUNING).unwrap();
         assert_ne!(bound.port, 0);
         for socket in &bound.sockets {
             assert_eq!(socket.local_addr().unwrap().port(), bound.port);
@@ -220,8 +249,8 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_one_clear_sentence() {
-        let first = bind(&options(Host::Loopback, 0)).unwrap();
-        let error = bind(&options(Host::Loopback, first.port)).err().unwrap().to_string();
+        let first = bind(&options(Host::Loopback, 0), &TUNING).unwrap();
+        let error = bind(&options(Host::Loopback, first.port), &TUNING).err().unwrap().to_string();
         assert!(error.contains("another program has the port"), "{error}");
     }
 }

@@ -7,6 +7,6 @@ mod listener;
 pub(crate) mod response;
 
 pub(crate) use connection::{ConnectionContext, ConnectionSettings};
-pub(crate) use limits::{ConnectionLimits, ConnectionMaxima};
+pub(crate) use limits::ConnectionLimits;
 pub use listener::BindError;
-pub(crate) use listener::{BoundListener, bind, serve};
+pub(crate) use listener::{BoundListener, Tuning, bind, serve};

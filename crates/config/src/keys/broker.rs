@@ -49,15 +49,13 @@ pub(super) const NETWORK: &[Definition] = &[
         .doc("How many connections one address may have open; further ones are closed at once."),
     key("max.connections.per.ip.overrides", String, "").cluster_wide()
         .doc("Exceptions to `max.connections.per.ip`: `ADDRESS:COUNT`, several divided by commas."),
-    key("queued.max.request.bytes", Long, "-1")
-        .doc("How many bytes of requests may be in memory before connections are no longer read; -1 is without limit."),
-    key("socket.listen.backlog.size", Int, "50").at_least(1)
+    key("socket.listen.backlog.size", Int, "1024").kafka_default("50").at_least(1)
         .doc("How many connections may wait to be accepted."),
-    key("socket.receive.buffer.bytes", Int, "102400").high()
+    key("socket.receive.buffer.bytes", Int, "-1").kafka_default("102400").high()
         .doc("SO_RCVBUF of connections; -1 leaves it to the operating system."),
     key("socket.request.max.bytes", Int, "104857600").high().at_least(1)
         .doc("The largest request; a connection that announces a larger one is closed before anything is allocated."),
-    key("socket.send.buffer.bytes", Int, "102400").high()
+    key("socket.send.buffer.bytes", Int, "-1").kafka_default("102400").high()
         .doc("SO_SNDBUF of connections; -1 leaves it to the operating system."),
 ];
 
@@ -110,7 +108,7 @@ pub(super) const LOG: &[Definition] = &[
     key("log.flush.interval.ms", Long, "").null().high().cluster_wide().from(FLUSH)
         .doc("The default of the topics' `flush.ms`; where it is not set, `log.flush.scheduler.interval.ms`."),
     key("log.flush.scheduler.interval.ms", Long, "9223372036854775807").high()
-        .doc("How often logs are looked at for `flush.ms`, under `durability=os`."),
+        .doc("The default of `log.flush.interval.ms`. Under `durability=os` logs are looked at every second for what has waited too long; otherwise every acknowledged record is flushed anyway."),
     key("log.flush.offset.checkpoint.interval.ms", Int, "60000").high().at_least(0)
         .doc("How often the recovery points are written down at the latest; a start after a crash reads the log from there."),
     key("log.flush.start.offset.checkpoint.interval.ms", Int, "60000").high().at_least(0)
