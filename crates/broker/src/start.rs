@@ -30,7 +30,7 @@ use crate::{
     partitions::Partitions,
     parts::Parts,
     server::{self, BindError, BoundListener, ConnectionLimits, Tuning},
-    settings::DynamicSettings,
+    settings::{DynamicSettings, log_config},
 };
 
 /// How long connections get to finish what they began when the broker stops.
@@ -270,7 +270,7 @@ async fn open_logs(
     );
     open.durability = options.durability;
     open.flush_with = options.flush_with;
-    open.defaults = current.log_config(&Default::default());
+    open.defaults = log_config(&current.broker.topic_defaults);
     open.metadata_config = current.metadata_log_config();
     open.producer_id_expiration_ms = storage.producer_id_expiration_ms;
     let interval = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
