@@ -2,6 +2,7 @@
 //! work with any Kafka.
 
 mod command;
+mod demo;
 mod up;
 
 use std::process::ExitCode;

@@ -10,6 +10,6 @@ pub(crate) mod group;
 pub(crate) mod log;
 mod output;
 mod position;
-mod time;
+pub(crate) mod time;
 pub(crate) mod topic;
 mod yaml;

@@ -7,14 +7,14 @@ use millstream_types::TimestampMs;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-pub(super) fn now() -> TimestampMs {
+pub(crate) fn now() -> TimestampMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Milliseconds since 1970, `-1h` for an hour before `now`, or a date with or without a time:
 /// `2013-01-01`, `2013-01-01T05:00:00Z`, `2013-01-01T05:00:00.250-05:00`.
-pub(super) fn parse(text: &str, now: TimestampMs) -> Result<TimestampMs> {
+pub(crate) fn parse(text: &str, now: TimestampMs) -> Result<TimestampMs> {
     if let Some(ago) = text.strip_prefix('-').and_then(duration_ms) {
         return Ok(now.plus_ms(-ago));
     }
@@ -98,7 +98,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// `2013-01-01T05:00:00.250Z`
-pub(super) fn format(time: TimestampMs) -> String {
+pub(crate) fn format(time: TimestampMs) -> String {
     let (days, ms) = (time.0.div_euclid(DAY_MS), time.0.rem_euclid(DAY_MS));
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);

@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{ready::Ready, settings::Settings};
+use crate::demo::{self, Speed};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -52,8 +53,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     demo: bool,
     /// How many times faster than it happened the demo is replayed
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
-    demo_speed: f64,
+    #[arg(long, value_name = "FACTOR", default_value_t = Speed::DEFAULT)]
+    demo_speed: Speed,
     /// /metrics and /healthz [default: 8080, or a free one when a --listen port is 0]
     #[arg(long, value_name = "PORT")]
     console_port: Option<u16>,
@@ -139,6 +140,14 @@ async fn serve(arguments: &Arguments, settings: Settings) -> Result<ExitCode> {
         pid: std::process::id(),
     };
     announce(arguments, settings.ready_file.as_deref(), &ready)?;
+    if arguments.demo {
+        let (bootstrap, speed, stop) = (ready.bootstrap.clone(), arguments.demo_speed, stop.clone());
+        tasks.spawn(async move {
+            if let Err(error) = demo::run(&bootstrap, speed, stop).await {
+                tracing::error!(error = format!("{error:#}"), "the demo stream has ended");
+            }
+        });
+    }
     let failed = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
