@@ -109,9 +109,16 @@ fn every_acknowledged_record_outlives_kill_9_exactly_once_at_its_offset_and_in_o
     }
 
     let acknowledged: Vec<Acked> = writers.into_iter().map(Writer::finish).collect();
-    let mut session = Session::open(&target);
-    for (partition, acked) in (0..PARTITIONS).zip(&acknowledged) {
-        let seen = &mut seen[partition as usize];
+    check_the_end(&target, &mut seen, &acknowledged);
+    let total: usize = acknowledged.iter().map(Acked::len).sum();
+    assert!(total as u64 >= rounds * RECORDS_PER_ROUND);
+    eprintln!("{rounds} rounds, {total} records, {:.1} s", started.elapsed().as_secs_f64());
+}
+
+/// Over the wire and in the files: as many records as were acknowledged, each at its offset.
+fn check_the_end(target: &Running, seen: &mut [Seen], acknowledged: &[Acked]) {
+    let mut session = Session::open(target);
+    for (partition, (seen, acked)) in (0..).zip(seen.iter_mut().zip(acknowledged)) {
         seen.read_on(&mut session, partition);
         assert_eq!(
             seen.end,
@@ -119,16 +126,12 @@ fn every_acknowledged_record_outlives_kill_9_exactly_once_at_its_offset_and_in_o
             "partition {partition}: as many records as were acknowledged"
         );
         acked.check(partition);
-        let headers = batch_headers(&target.log_dir(), TOPIC, partition).unwrap();
         let mut next = 0;
-        for header in headers {
+        for header in batch_headers(&target.log_dir(), TOPIC, partition).unwrap() {
             assert_eq!(header.base_offset, next, "partition {partition}: the files hold every offset once");
             next = header.next_offset().0;
         }
     }
-    let total: usize = acknowledged.iter().map(Acked::len).sum();
-    assert!(total as u64 >= rounds * RECORDS_PER_ROUND);
-    eprintln!("{rounds} rounds, {total} records, {:.1} s", started.elapsed().as_secs_f64());
 }
 
 fn acked(writers: &[Writer]) -> u64 {

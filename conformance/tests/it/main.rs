@@ -5,6 +5,7 @@
 mod clients;
 mod codec;
 mod flush;
+mod handover;
 mod kill;
 mod semantics;
 mod session;

@@ -40,7 +40,7 @@ pub(crate) fn commit(session: &mut Session, request: &OffsetCommitRequest) -> Er
     code(session.call(9, request).topics[0].partitions[0].error_code)
 }
 
-pub(super) fn committed(
+pub(crate) fn committed(
     session: &mut Session,
     group: &str,
     topic: &str,

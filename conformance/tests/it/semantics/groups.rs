@@ -222,6 +222,30 @@ fn a_new_member_must_first_take_an_id_from_version_4_on() {
 }
 
 #[test]
+fn the_oldest_versions_of_joining_and_syncing_still_work() {
+    let target = group_broker();
+    for version in 0..3 {
+        let mut member = Member::new(&target, &format!("groups-version-{version}"));
+        let joined = member.session.call(version, &member.join);
+        assert_eq!((code(joined.error_code), joined.generation_id), (ErrorCode::None, 1));
+        let assignment = SyncGroupRequestAssignment {
+            member_id: joined.member_id.clone(),
+            assignment: Bytes::from_static(b"everything"),
+            ..Default::default()
+        };
+        let request = SyncGroupRequest {
+            group_id: member.join.group_id.clone(),
+            generation_id: 1,
+            member_id: joined.member_id,
+            assignments: vec![assignment],
+            ..Default::default()
+        };
+        let synced = member.session.call(version.min(1), &request);
+        assert_eq!((code(synced.error_code), &synced.assignment[..]), (ErrorCode::None, &b"everything"[..]));
+    }
+}
+
+#[test]
 fn requests_that_no_group_can_serve_are_refused() {
     let target = group_broker();
     let mut member = Member::new(&target, "groups-refused");
