@@ -87,6 +87,11 @@ impl Bounds {
         (slot, Offset::ZERO)
     }
 
+    /// The bound found when the file was opened; 0 for a partition that was not known.
+    pub(crate) fn found(&self, topic_id: Uuid, partition: PartitionId) -> Offset {
+        self.table.lock().slots.get(&(topic_id, partition)).map_or(Offset::ZERO, |(_, offset)| *offset)
+    }
+
     /// Everything before `offset` is durable. Failing to say so costs nothing but knowledge.
     pub(crate) fn set(&self, slot: Slot, topic_id: Uuid, partition: PartitionId, offset: Offset) {
         self.write(slot, &encode(topic_id, partition, offset));

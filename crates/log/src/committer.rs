@@ -21,6 +21,8 @@ use crate::{
 
 /// Up to so many files and directories are synced one by one; a syncfs costs less than three.
 const SINGLE_SYNCS_MAX: usize = 2;
+/// The same while others keep the file system busy.
+const SINGLE_SYNCS_BUSY_MAX: usize = 32;
 
 #[derive(Default)]
 pub(crate) struct CommitQueue {
@@ -157,7 +159,8 @@ fn round(dir: &LogDir, logs: Vec<Arc<Log>>) {
 
 fn sync(dir: &LogDir, logs: &[Arc<Log>], pending: &[PendingFlush]) -> Result<(), StorageError> {
     let count: usize = pending.iter().map(PendingFlush::count).sum();
-    if dir.shared.flush_with == FlushWith::Auto && count > SINGLE_SYNCS_MAX {
+    let singles_max = if dir.root.is_busy() { SINGLE_SYNCS_BUSY_MAX } else { SINGLE_SYNCS_MAX };
+    if dir.shared.flush_with == FlushWith::Auto && count > singles_max {
         return dir.root.sync_all().at("sync the file system of", &dir.path);
     }
     for (log, pending) in logs.iter().zip(pending) {

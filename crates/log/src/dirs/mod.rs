@@ -35,6 +35,8 @@ pub struct LogDirs {
     /// Directories that could not be opened.
     lost: Vec<DirInfo>,
     logs: RwLock<HashMap<TopicPartition, Arc<Log>>>,
+    /// Held while a partition is made, so that `logs` is not.
+    creating: Mutex<()>,
     metadata: Arc<Log>,
     offline: RwLock<BTreeMap<TopicPartition, OfflinePartition>>,
     recovery: Recovery,
@@ -136,28 +138,65 @@ impl LogDirs {
         if let Some(offline) = self.offline(partition) {
             return Err(Offline { reason: offline.reason }.into());
         }
-        let mut logs = self.logs.write();
-        if let Some(log) = logs.get(partition) {
-            return match log.topic_id() {
-                found if found.is_zero() => {
-                    log.adopt(topic_id).map_err(|error| self.failed(log.dir(), error))?;
-                    Ok(log.clone())
-                }
-                found if found == topic_id => Ok(log.clone()),
-                found => Err(LogError::TopicId { partition: partition.clone(), found, expected: topic_id }),
-            };
+        let _one_at_a_time = self.creating.lock();
+        if let Some(log) = self.get(partition) {
+            return self.existing(log, topic_id);
         }
-        let counts = self.partition_counts(&logs);
-        let online = self.dirs.iter().filter(|dir| dir.offline.get().is_none());
-        let Some(dir) = online.min_by_key(|dir| counts.get(&dir.id).copied().unwrap_or(0)) else {
-            return Err(Offline { reason: "no log directory is online".to_owned() }.into());
-        };
+        let dir = self.emptiest_dir()?;
         if dir.is_full() {
             return Err(LogError::Full { dir: dir.path.clone() });
         }
         let log = create(dir, partition, topic_id, config).map_err(|error| self.failed(dir, error))?;
-        logs.insert(partition.clone(), log.clone());
+        self.logs.write().insert(partition.clone(), log.clone());
         Ok(log)
+    }
+
+    /// As [`LogDirs::create`], for a partition that existed when the broker last ran. It is not made anew when
+    /// it may be in a directory that is offline, or when it is known to have held records.
+    pub fn restore(
+        &self,
+        partition: &TopicPartition,
+        topic_id: Uuid,
+        config: LogConfig,
+    ) -> Result<Arc<Log>, LogError> {
+        if self.get(partition).is_none() {
+            let offline = self.dirs().into_iter().find_map(|dir| dir.offline.map(|_| dir.path));
+            if let Some(dir) = offline {
+                let reason = format!("{partition} may be in {}, which is offline", dir.display());
+                return Err(Offline { reason }.into());
+            }
+            for dir in &self.dirs {
+                let bound = dir.bounds.found(topic_id, partition.partition);
+                if bound > Offset::ZERO {
+                    let reason = format!(
+                        "{partition} held records up to offset {bound} in {}, but its directory is gone; bring it \
+                         back, or delete the topic, or remove {} to accept the loss",
+                        dir.path.display(),
+                        dir.bounds.path().display(),
+                    );
+                    return Err(Offline { reason }.into());
+                }
+            }
+        }
+        self.create(partition, topic_id, config)
+    }
+
+    fn existing(&self, log: Arc<Log>, topic_id: Uuid) -> Result<Arc<Log>, LogError> {
+        let found = log.topic_id();
+        if found.is_zero() {
+            log.adopt(topic_id).map_err(|error| self.failed(log.dir(), error))?;
+        } else if found != topic_id {
+            let partition = log.partition().clone();
+            return Err(LogError::TopicId { partition, found, expected: topic_id });
+        }
+        Ok(log)
+    }
+
+    fn emptiest_dir(&self) -> Result<&Arc<LogDir>, LogError> {
+        let counts = self.partition_counts(&self.logs.read());
+        let online = self.dirs.iter().filter(|dir| dir.offline.get().is_none());
+        let emptiest = online.min_by_key(|dir| counts.get(&dir.id).copied().unwrap_or(0));
+        emptiest.ok_or_else(|| Offline { reason: "no log directory is online".to_owned() }.into())
     }
 
     fn partition_counts(&self, logs: &HashMap<TopicPartition, Arc<Log>>) -> HashMap<Uuid, usize> {

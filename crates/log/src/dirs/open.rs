@@ -166,6 +166,7 @@ impl LogDirs {
             dirs,
             lost,
             logs: RwLock::new(logs),
+            creating: Mutex::new(()),
             metadata,
             offline: RwLock::new(offline.into_iter().map(|o| (o.partition.clone(), o)).collect()),
             recovery,

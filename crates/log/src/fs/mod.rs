@@ -45,6 +45,11 @@ pub trait File: Send + Sync + fmt::Debug {
 pub trait Dir: Send + Sync + fmt::Debug {
     /// Makes everything on the directory's file system durable (`syncfs`).
     fn sync_all(&self) -> io::Result<()>;
+    /// Whether that took very long lately, because others write much to the same file system: then a few
+    /// files are quicker synced one by one.
+    fn is_busy(&self) -> bool {
+        false
+    }
 }
 
 /// Held until dropped.

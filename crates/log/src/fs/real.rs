@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -19,6 +20,11 @@ const SLICES_MAX: usize = 512;
 
 /// As many are written without an allocation: what one batch takes, and a few more.
 const SLICES_FEW: usize = 8;
+
+/// A syncfs of a thousand files that only this process writes takes less.
+const SLOW_SYNC: Duration = Duration::from_millis(100);
+/// How long it is not tried again after it was slow.
+const BUSY_FOR: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealFs;
@@ -36,7 +42,7 @@ impl Fs for RealFs {
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Dir>> {
-        Ok(Arc::new(RealDir(fs::File::open(path)?)))
+        Ok(Arc::new(RealDir { file: fs::File::open(path)?, busy_until: Mutex::new(None) }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -174,11 +180,22 @@ impl File for RealFile {
 }
 
 #[derive(Debug)]
-struct RealDir(fs::File);
+struct RealDir {
+    file: fs::File,
+    busy_until: Mutex<Option<Instant>>,
+}
 
 impl Dir for RealDir {
     fn sync_all(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(&self.0)?)
+        let start = Instant::now();
+        rustix::fs::syncfs(&self.file)?;
+        let busy = start.elapsed() > SLOW_SYNC;
+        *self.busy_until.lock() = busy.then(|| Instant::now() + BUSY_FOR);
+        Ok(())
+    }
+
+    fn is_busy(&self) -> bool {
+        self.busy_until.lock().is_some_and(|until| Instant::now() < until)
     }
 }
 

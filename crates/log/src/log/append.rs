@@ -187,7 +187,7 @@ impl Log {
             let Some(producer) = batch.header.producer() else { continue };
             let earlier = updates.iter().rfind(|update| update.id == producer.id).map(|update| &update.entry);
             let entry = earlier.or_else(|| appender.producers.get(producer.id)).cloned().unwrap_or_default();
-            updates.extend(prepare(&self.partition, entry, &batch.header, batch.marker, origin)?);
+            updates.extend(prepare(&self.partition, entry, &batch.header, batch.marker, Some(origin))?);
         }
         Ok(updates)
     }

@@ -103,7 +103,6 @@ pub(crate) fn create(
     let metadata = write_topic_id(fs, &path, topic_id)?;
     let (slot, bound) = dir.bounds.slot(topic_id, partition.partition);
     if bound > Offset::ZERO {
-        tracing::error!(%partition, %bound, dir = %path.display(), "the partition held records, but its directory is gone");
         dir.bounds.lower(slot, topic_id, partition.partition, Offset::ZERO)?;
     }
     let mut unsynced = Unsynced { files: vec![file, metadata], dirs: Vec::new() };

@@ -11,7 +11,7 @@ use crate::{
     error::{At, StorageError},
     fs::{Fs, read_file, remove_if_there},
     names::{SNAPSHOT, file_path},
-    producer::{BatchMetadata, Origin, ProducerStates, decode, prepare},
+    producer::{BatchMetadata, ProducerStates, decode, prepare},
     scan::{Located, read_control},
     segment::Segment,
     txn_index::AbortedTxn,
@@ -117,7 +117,7 @@ impl Replay<'_> {
             None
         };
         let entry = states.get(producer.id).cloned().unwrap_or_default();
-        let update = prepare(self.partition, entry, &batch.header, marker, Origin::Replay)
+        let update = prepare(self.partition, entry, &batch.header, marker, None)
             .expect("a batch that the log holds already is not refused");
         let Some(update) = update else { return Ok(()) };
         if let Some(completed) = update.completed.filter(|completed| completed.aborted) {

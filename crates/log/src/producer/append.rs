@@ -20,8 +20,6 @@ pub enum Origin {
     TransactionMarker { transaction_version: i16 },
     /// The controller, in the metadata log: no limits of size.
     Metadata,
-    /// Batches that the log holds already, read again.
-    Replay,
 }
 
 /// The state of one producer after an append that is not written yet.
@@ -43,13 +41,14 @@ pub(crate) struct CompletedTxn {
 }
 
 /// Checks one batch, whose header bears its final offsets, against what is known of its producer, `entry`.
-/// `marker` is the end of transaction that the batch holds, if it is a control batch with one.
+/// `marker` is the end of transaction that the batch holds, if it is a control batch with one. Without an
+/// `origin` the log holds the batch already, and nothing is refused.
 pub(crate) fn prepare(
     partition: &TopicPartition,
     entry: ProducerEntry,
     header: &BatchHeader,
     marker: Option<EndTransactionMarker>,
-    origin: Origin,
+    origin: Option<Origin>,
 ) -> Result<Option<ProducerUpdate>, AppendError> {
     let Some(producer) = header.producer() else { return Ok(None) };
     let mut update = ProducerUpdate { id: producer.id, entry, started: None, completed: None };
@@ -62,7 +61,7 @@ pub(crate) fn prepare(
         return Ok(Some(update));
     }
     check.epoch(&update.entry, 0)?;
-    if origin == Origin::Client {
+    if origin == Some(Origin::Client) {
         check.sequence(&update.entry, producer.base_sequence.unwrap_or_default())?;
     }
     update.entry.raise_epoch(producer.epoch);
@@ -74,7 +73,7 @@ pub(crate) fn prepare(
     });
     update.entry.last_timestamp = TimestampMs(header.max_timestamp);
     match (update.entry.txn_first_offset, header.attributes.is_transactional()) {
-        (Some(_), false) if origin != Origin::Replay => Err(AppendError::InvalidTxnState {
+        (Some(_), false) if origin.is_some() => Err(AppendError::InvalidTxnState {
             partition: partition.clone(),
             producer_id: producer.id,
             offset: header.base_offset(),
@@ -93,7 +92,7 @@ struct Checked<'a> {
     id: ProducerId,
     epoch: ProducerEpoch,
     offset: Offset,
-    origin: Origin,
+    origin: Option<Origin>,
 }
 
 impl Checked<'_> {
@@ -103,7 +102,7 @@ impl Checked<'_> {
         let Some(current) = entry.epoch else { return Ok(()) };
         let newer_needed = transaction_version >= 2 && entry.txn_first_offset.is_some();
         let stale = self.epoch < current || (newer_needed && self.epoch == current);
-        if !stale || self.origin == Origin::Replay {
+        if !stale || self.origin.is_none() {
             return Ok(());
         }
         Err(AppendError::InvalidProducerEpoch {
@@ -142,12 +141,12 @@ impl Checked<'_> {
         timestamp: TimestampMs,
     ) -> Result<(), AppendError> {
         let version = match self.origin {
-            Origin::TransactionMarker { transaction_version } => transaction_version,
+            Some(Origin::TransactionMarker { transaction_version }) => transaction_version,
             _ => 0,
         };
         self.epoch(&update.entry, version)?;
         let current = update.entry.coordinator_epoch.unwrap_or(-1);
-        if current > marker.coordinator_epoch && self.origin != Origin::Replay {
+        if current > marker.coordinator_epoch && self.origin.is_some() {
             return Err(AppendError::TransactionCoordinatorFenced {
                 partition: self.partition.clone(),
                 producer_id: self.id,

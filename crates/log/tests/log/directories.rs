@@ -190,6 +190,12 @@ fn two_files_are_synced_one_by_one_and_more_by_their_file_system() {
     }
     dirs.flush();
     assert_eq!(disk.take_syncs(), ["all"]);
+    disk.set_busy(true);
+    for log in &logs {
+        append(log, plain(1, 10));
+    }
+    dirs.flush();
+    assert_eq!(disk.take_syncs().len(), 3, "others' writes are not waited for");
 }
 
 #[test]

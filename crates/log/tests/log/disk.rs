@@ -23,6 +23,8 @@ struct State {
     names: BTreeMap<PathBuf, Node>,
     synced_names: BTreeMap<PathBuf, Node>,
     fault: Fault,
+    /// Others write much to the same disk.
+    busy: bool,
     /// Bytes that may still be written.
     space: Option<usize>,
     syncs: Vec<String>,
@@ -58,6 +60,10 @@ impl Disk {
     /// Only so many bytes more can be written; None is without limit.
     pub(crate) fn set_space(&self, bytes: Option<usize>) {
         self.0.lock().space = bytes;
+    }
+
+    pub(crate) fn set_busy(&self, busy: bool) {
+        self.0.lock().busy = busy;
     }
 
     pub(crate) fn files_below(&self, dir: &str) -> Vec<PathBuf> {
@@ -267,6 +273,10 @@ impl Dir for Disk {
             inode.synced.clone_from(&inode.data);
         }
         Ok(())
+    }
+
+    fn is_busy(&self) -> bool {
+        self.0.lock().busy
     }
 }
 

@@ -136,6 +136,30 @@ fn one_of_several_directories_may_fail_and_the_others_go_on() {
     assert!(matches!(error, OpenError::Storage(_)), "{error}");
 }
 
+#[test]
+fn a_partition_whose_directory_is_gone_is_not_silently_made_anew() {
+    let data = Data::new();
+    killed_after(&data, 2, 2);
+    std::fs::remove_dir_all(data.partition_dir()).unwrap();
+    let dirs = data.open();
+    let error = dirs.restore(&partition(), TOPIC_ID, LogConfig::default()).unwrap_err();
+    assert!(error.to_string().contains("up to offset 2"), "{error}");
+    let other = millstream_types::Uuid(1234);
+    dirs.restore(&partition(), other, LogConfig::default()).unwrap();
+}
+
+#[test]
+fn a_partition_that_may_be_in_a_lost_directory_is_not_made_in_another() {
+    let data = Data::new();
+    let broken = data.root.path().join("broken");
+    std::fs::write(&broken, "a file, not a directory").unwrap();
+    let dirs = LogDirs::open(OpenOptions { dirs: vec![data.kafka(), broken], ..data.options() }).unwrap();
+    let error = dirs.restore(&partition(), TOPIC_ID, LogConfig::default()).unwrap_err();
+    assert_eq!(error.error_code(), ErrorCode::KafkaStorageError);
+    create(&dirs, LogConfig::default());
+    dirs.restore(&partition(), TOPIC_ID, LogConfig::default()).unwrap();
+}
+
 /// Three batches, of which the first `durable` are flushed, in a process that dies.
 fn killed_after(data: &Data, durable: usize, total: usize) {
     let dirs = LogDirs::open(OpenOptions { committer_threads: false, ..data.options() }).unwrap();
