@@ -1,8 +1,10 @@
-"""EVENT_LOG_BOOTSTRAP names the Kafka or Millstream that the tests of the whole application run on."""
+"""EVENT_LOG_BOOTSTRAP names the Kafka or Millstream that the tests of the whole application run on,
+EVENT_LOG_MILLSTREAM the binary of one that may be killed."""
 
 from __future__ import annotations
 
 import os
+import random
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,9 @@ import pytest
 from support import Application, running
 
 from event_log.settings import Settings
+
+# Without a Millstream to kill there is nothing to test there.
+collect_ignore = [] if os.environ.get("EVENT_LOG_MILLSTREAM") else ["test_broker.py"]
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +37,11 @@ def settings(bootstrap: str, tmp_path: Path) -> Settings:
 def application(settings: Settings) -> Iterator[Application]:
     with running(settings) as started:
         yield started
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> random.Random:
+    """The moments of the kills. Set EVENT_LOG_SEED to repeat a run."""
+    number = int(os.environ.get("EVENT_LOG_SEED", random.SystemRandom().randrange(2**32)))
+    print(f"repeat with: EVENT_LOG_SEED={number} pytest {request.node.nodeid}")
+    return random.Random(number)

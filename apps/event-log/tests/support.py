@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -16,7 +19,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from event_log import positions
+from event_log.database import connect_read_only
 from event_log.event import Event
+from event_log.groups import KINDS
 from event_log.member import Record
 from event_log.sender import DeliveryFailed
 from event_log.settings import Settings
@@ -155,3 +161,75 @@ def running(settings: Settings) -> Iterator[Application]:
         yield application
     finally:
         application.close()
+
+
+class Writer(threading.Thread):
+    """Writes a log for some seconds, rotating it as it goes in both ways."""
+
+    def __init__(self, path: Path, seconds: float, rotate: bool = False) -> None:
+        super().__init__()
+        self.path = path
+        self.seconds = seconds
+        self.rotate = rotate
+        self.written = 0
+
+    def run(self) -> None:
+        end = time.monotonic() + self.seconds
+        rotations = 0
+        while time.monotonic() < end:
+            with self.path.open("a") as file:
+                for _ in range(10):
+                    level = "ERROR" if self.written % 7 == 0 else "INFO"
+                    file.write(f"2026-11-24T10:05:35Z {level} line number {self.written}\n")
+                    self.written += 1
+            if self.rotate and self.written % 500 == 0:
+                rotations += 1
+                rotated = self.path.with_name(f"{self.path.name}.{time.time_ns()}")
+                if rotations % 2:
+                    self.path.rename(rotated)
+                else:
+                    shutil.copyfile(self.path, rotated)
+                    os.truncate(self.path, 0)
+            time.sleep(0.01)
+
+
+def lines_of(log: Path) -> int:
+    return sum(1 for line in log.read_bytes().split(b"\n") if line.strip())
+
+
+def verified(application: Application, wait: int = 60) -> dict[str, dict[str, int]]:
+    """`event-log verify` succeeds; its figures by source."""
+    answer = application.ask("verify", f"--wait={wait}", "--json")
+    found: dict[str, Any] = json.loads(answer.stdout)
+    assert answer.returncode == 0, json.dumps(found, indent=1)
+    sources: dict[str, dict[str, int]] = found["sources"]
+    return sources
+
+
+def until_sent(application: Application, expected: dict[str, int]) -> None:
+    """The tail has come to the end of what was written."""
+
+    def sent() -> dict[str, int]:
+        db = connect_read_only(application.settings.tail_db)
+        return positions.sent_counts(db) if db and known(application) else {}
+
+    until(f"the tail to have sent {expected}", lambda: expected.items() <= sent().items())
+
+
+def written_by(*writers: Writer) -> dict[str, int]:
+    return {writer.path.stem: writer.written for writer in writers}
+
+
+def known(application: Application) -> bool:
+    """Whether the tail has seen a file: from then on it owes every line."""
+    db = connect_read_only(application.settings.tail_db)
+    try:
+        return bool(db and db.execute("SELECT 1 FROM files").fetchone())
+    except sqlite3.OperationalError:
+        return False
+
+
+def start_consumers(application: Application, members: int = 1, but: str = "") -> None:
+    for kind in KINDS:
+        if kind != but:
+            application.start_members(kind, members)

@@ -7,28 +7,28 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
-from support import MACHINE_LOGS, Application, until
+from support import (
+    MACHINE_LOGS,
+    Application,
+    Writer,
+    known,
+    lines_of,
+    start_consumers,
+    until,
+    until_sent,
+    verified,
+    written_by,
+)
 
-from event_log import groups, positions
-from event_log.database import connect_read_only
+from event_log import groups
 
 KINDS = groups.KINDS
-
-
-@pytest.fixture
-def seed(request: pytest.FixtureRequest) -> random.Random:
-    """The moments of the kills. Set EVENT_LOG_SEED to repeat a run."""
-    number = int(os.environ.get("EVENT_LOG_SEED", random.SystemRandom().randrange(2**32)))
-    print(f"repeat with: EVENT_LOG_SEED={number} pytest {request.node.nodeid}")
-    return random.Random(number)
 
 
 def machine_logs(directory: Path) -> list[Path]:
@@ -40,78 +40,6 @@ def machine_logs(directory: Path) -> list[Path]:
     copies = [Path(shutil.copyfile(log, directory / log.name)) for log in present]
     assert copies, f"none of {MACHINE_LOGS} is there to test with"
     return copies
-
-
-def lines_of(log: Path) -> int:
-    return sum(1 for line in log.read_bytes().split(b"\n") if line.strip())
-
-
-def verified(application: Application, wait: int = 60) -> dict[str, dict[str, int]]:
-    """`event-log verify` succeeds; its figures by source."""
-    answer = application.ask("verify", f"--wait={wait}", "--json")
-    found: dict[str, Any] = json.loads(answer.stdout)
-    assert answer.returncode == 0, json.dumps(found, indent=1)
-    sources: dict[str, dict[str, int]] = found["sources"]
-    return sources
-
-
-def until_sent(application: Application, expected: dict[str, int]) -> None:
-    """The tail has come to the end of what was written."""
-
-    def sent() -> dict[str, int]:
-        db = connect_read_only(application.settings.tail_db)
-        return positions.sent_counts(db) if db and known(application) else {}
-
-    until(f"the tail to have sent {expected}", lambda: expected.items() <= sent().items())
-
-
-def written_by(*writers: Writer) -> dict[str, int]:
-    return {writer.path.stem: writer.written for writer in writers}
-
-
-def known(application: Application) -> bool:
-    """Whether the tail has seen a file: from then on it owes every line."""
-    db = connect_read_only(application.settings.tail_db)
-    try:
-        return bool(db and db.execute("SELECT 1 FROM files").fetchone())
-    except sqlite3.OperationalError:
-        return False
-
-
-def start_consumers(application: Application, members: int = 1, but: str = "") -> None:
-    for kind in KINDS:
-        if kind != but:
-            application.start_members(kind, members)
-
-
-class Writer(threading.Thread):
-    """Writes a log for some seconds, rotating it as it goes in both ways."""
-
-    def __init__(self, path: Path, seconds: float, rotate: bool = False) -> None:
-        super().__init__()
-        self.path = path
-        self.seconds = seconds
-        self.rotate = rotate
-        self.written = 0
-
-    def run(self) -> None:
-        end = time.monotonic() + self.seconds
-        rotations = 0
-        while time.monotonic() < end:
-            with self.path.open("a") as file:
-                for _ in range(10):
-                    level = "ERROR" if self.written % 7 == 0 else "INFO"
-                    file.write(f"2026-11-24T10:05:35Z {level} line number {self.written}\n")
-                    self.written += 1
-            if self.rotate and self.written % 500 == 0:
-                rotations += 1
-                rotated = self.path.with_name(f"{self.path.name}.{time.time_ns()}")
-                if rotations % 2:
-                    self.path.rename(rotated)
-                else:
-                    shutil.copyfile(self.path, rotated)
-                    os.truncate(self.path, 0)
-            time.sleep(0.01)
 
 
 def test_this_machines_logs_and_http_events_reach_all_three_groups_of_three(

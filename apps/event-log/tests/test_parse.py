@@ -60,7 +60,7 @@ def test_level_and_time_are_found_in_plain_lines(text: str, level: str, when: da
     assert (line.level, line.time, line.message) == (level, when, text)
 
 
-def test_millstreams_own_json_log_is_taken_apart() -> None:
+def test_tracings_json_log_is_taken_apart() -> None:
     text = (
         '{"timestamp":"2026-11-24T10:05:35.5Z","level":"WARN","fields":{"message":"listener closed",'
         '"port":9092},"target":"millstream_broker::listener"}'
@@ -72,6 +72,20 @@ def test_millstreams_own_json_log_is_taken_apart() -> None:
         utc(2026, 11, 24, 10, 5, 35, 500000),
     )
     assert line.attributes == {"port": 9092, "target": "millstream_broker::listener"}
+
+
+def test_millstreams_own_json_log_is_taken_apart() -> None:
+    text = (
+        '{"timestamp":"2026-11-24T12:06:11.089346Z","level":"INFO","message":"metadata log taken over",'
+        '"epoch":1,"end":"6","target":"millstream_broker::metadata_log"}'
+    )
+    line = parse(text, NOW)
+    assert (line.level, line.message, line.time) == (
+        "info",
+        "metadata log taken over",
+        utc(2026, 11, 24, 12, 6, 11, 89346),
+    )
+    assert line.attributes == {"epoch": 1, "end": "6", "target": "millstream_broker::metadata_log"}
 
 
 def test_other_json_logs_are_taken_apart() -> None:
