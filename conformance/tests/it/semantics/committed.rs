@@ -219,6 +219,8 @@ fn offsets_expire_only_in_a_group_that_is_empty() {
     member.session.topic("committed-expiry", &[]);
     let kept = commit_request("committed-expiry-kept", "committed-expiry", 0, 5);
     assert_eq!(commit(&mut member.session, &kept), ErrorCode::None);
+    // Of a group with members, only offsets of topics that none of them subscribes to may go.
+    member.join.protocols[0].metadata = subscription(&["committed-expiry"], "");
     member.settle();
     find_coordinator(&mut member.session, "committed-expiry-gone");
     let gone = commit_request("committed-expiry-gone", "committed-expiry", 0, 5);
