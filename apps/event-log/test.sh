@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# Runs the tests on a Millstream of their own: tests/on-millstream PATH/TO/millstream [pytest's arguments]
+# Runs the tests on a Millstream of their own: MILLSTREAM_BIN=PATH/TO/millstream ./test.sh [pytest's arguments]
 # Python's packages are kept in $XDG_CACHE_HOME (or ~/.cache), by the pinned versions.
 set -euo pipefail
 
-millstream=$(realpath "$1")
-shift
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+millstream=$(realpath "${MILLSTREAM_BIN:?the binary to test on}")
+cd "$(dirname "${BASH_SOURCE[0]}")"
 
 pins=$(cat requirements.txt requirements-test.txt | sha256sum | cut -c1-12)
 venv=${XDG_CACHE_HOME:-$HOME/.cache}/millstream/event-log-$pins
@@ -17,7 +16,7 @@ fi
 
 directory=$(mktemp -d)
 "$millstream" up --data "$directory/data" --listen PLAINTEXT://127.0.0.1:0 --ready-file "$directory/ready" \
-  --log info --log-format json >"$directory/out" 2>"$directory/millstream.log" &
+  --console-port 0 --log info --log-format json >"$directory/out" 2>"$directory/millstream.log" &
 pid=$!
 trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; rm -rf "$directory"' EXIT
 for _ in $(seq 300); do
