@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use millstream_config::TopicConfig;
 use millstream_log::{Log, LogDirs, LogError};
 use millstream_metadata::{Image, Topic};
 use millstream_types::{BrokerId, TimestampMs, TopicName, TopicPartition, Uuid};
@@ -11,7 +10,7 @@ use tracing::{error, info};
 
 use crate::{
     partitions::{Partition, Partitions, Slot},
-    settings::{DynamicSettings, log_config},
+    settings::DynamicSettings,
 };
 
 pub(crate) struct Follower {
@@ -60,33 +59,22 @@ impl Follower {
     fn open(&self, topic: &Topic, image: &Image) {
         let known = self.partitions.topic_by_id(topic.id);
         let mut slots = known.map(|topic| topic.slots()).unwrap_or_default();
-        let config = self.topic_config(topic, image);
         for (&id, partition) in topic.partitions.iter().skip(slots.len()) {
             let name = TopicPartition::new(topic.name.clone(), id);
-            let opened = self.open_log(&name, topic, &config).inspect_err(|error| {
+            let opened = self.open_log(&name, topic, image).inspect_err(|error| {
                 error!(partition = %name, %error, "a partition cannot be opened");
             });
             let held = opened.ok().map(Partition::new);
             if let Some(held) = &held {
                 held.lead(partition.leader_epoch);
-                held.set_min_insync_replicas(config.min_insync_replicas);
             }
             slots.push(Slot { id, leader_epoch: partition.leader_epoch, partition: held });
         }
         self.partitions.put(&topic.name, topic.id, slots);
     }
 
-    fn topic_config(&self, topic: &Topic, image: &Image) -> TopicConfig {
-        self.settings.current().topic_config(&image.configs().topic(topic.name.as_str()))
-    }
-
-    fn open_log(
-        &self,
-        name: &TopicPartition,
-        topic: &Topic,
-        config: &TopicConfig,
-    ) -> Result<Arc<Log>, LogError> {
-        let config = log_config(config);
+    fn open_log(&self, name: &TopicPartition, topic: &Topic, image: &Image) -> Result<Arc<Log>, LogError> {
+        let config = self.settings.current().log_config(&image.configs().topic(topic.name.as_str()));
         if let Some(offline) = self.log_dirs.offline(name) {
             return Err(LogError::Offline(millstream_log::Offline { reason: offline.reason }));
         }
@@ -111,11 +99,10 @@ impl Follower {
     }
 
     fn reconfigure(&self, topic: &Topic, image: &Image) {
-        let config = self.topic_config(topic, image);
+        let config = self.settings.current().log_config(&image.configs().topic(topic.name.as_str()));
         let Some(held) = self.partitions.topic_by_id(topic.id) else { return };
         for partition in held.partitions() {
-            partition.log.update_config(log_config(&config));
-            partition.set_min_insync_replicas(config.min_insync_replicas);
+            partition.log.update_config(config.clone());
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicI32, AtomicU32, Ordering},
+        atomic::{AtomicI32, Ordering},
     },
 };
 
@@ -22,8 +22,6 @@ pub(crate) struct Partition {
     pub(crate) log: Arc<Log>,
     pub(crate) waiters: Waiters,
     leader_epoch: AtomicI32,
-    /// Of the topic; there is one replica, so more than 1 refuses `acks=all`.
-    min_insync_replicas: AtomicU32,
 }
 
 pub(crate) struct Topic {
@@ -71,21 +69,12 @@ impl Partition {
             log,
             waiters: Waiters::default(),
             leader_epoch: AtomicI32::new(epoch.0),
-            min_insync_replicas: AtomicU32::new(1),
         })
     }
 
     pub(crate) fn lead(&self, epoch: LeaderEpoch) {
         self.log.assign_leader_epoch(epoch);
         self.leader_epoch.store(epoch.0, Ordering::Release);
-    }
-
-    pub(crate) fn set_min_insync_replicas(&self, count: u32) {
-        self.min_insync_replicas.store(count, Ordering::Relaxed);
-    }
-
-    pub(crate) fn min_insync_replicas(&self) -> u32 {
-        self.min_insync_replicas.load(Ordering::Relaxed)
     }
 
     /// Until everything below `until` is durable, or the log can no longer become so.

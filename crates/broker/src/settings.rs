@@ -71,12 +71,13 @@ impl DynamicSettings {
 }
 
 impl Current {
-    /// A topic's settings over the broker's. Values that are stored were valid.
-    pub(crate) fn topic_config(&self, overrides: &Properties) -> TopicConfig {
-        TopicConfig::resolve(overrides, &self.layers).unwrap_or_else(|error| {
+    /// A topic's settings over the broker's, as its logs take them. Values that are stored were valid.
+    pub(crate) fn log_config(&self, overrides: &Properties) -> LogConfig {
+        let topic = TopicConfig::resolve(overrides, &self.layers).unwrap_or_else(|error| {
             warn!(%error, "a stored topic setting is left out");
             self.broker.topic_defaults.clone()
-        })
+        });
+        log_config(&topic)
     }
 
     /// The metadata log's own: small segments, and nothing is dropped by age; snapshots decide.
@@ -106,8 +107,7 @@ impl Current {
     }
 }
 
-/// A topic's settings as its logs take them.
-pub(crate) fn log_config(topic: &TopicConfig) -> LogConfig {
+fn log_config(topic: &TopicConfig) -> LogConfig {
     LogConfig {
         segment_bytes: topic.segment_bytes,
         segment_ms: topic.segment_ms,

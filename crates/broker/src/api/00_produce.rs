@@ -40,7 +40,6 @@ pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: Produ
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let mut appending = Appending {
         parts,
-        waits_for_all: acks == -1,
         version: context.version,
         refused,
         may_write_internal: context.client_id.as_deref() == Some(ADMIN_CLIENT_ID),
@@ -104,8 +103,6 @@ struct Appending<'a> {
     /// Nothing is appended: why.
     refused: Option<ErrorCode>,
     may_write_internal: bool,
-    /// `acks=all`
-    waits_for_all: bool,
     now: TimestampMs,
     waits: Vec<Wait>,
 }
@@ -169,9 +166,6 @@ impl Appending<'_> {
     ) -> Result<PartitionProduceResponse, Refused> {
         self.check(topic, &records)?;
         let partition = topic.partition(id)?;
-        if self.waits_for_all && partition.min_insync_replicas() > 1 {
-            return Err(Failure::from(ErrorCode::NotEnoughReplicas).into());
-        }
         let leader_epoch = partition.leader_epoch();
         let options = AppendOptions { leader_epoch, origin: Origin::Client, now: self.now };
         let info = partition.log.append(records, options).map_err(Refused::Append)?;
