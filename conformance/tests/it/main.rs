@@ -4,6 +4,7 @@
 
 mod clients;
 mod codec;
+mod dynamic;
 mod flush;
 mod handover;
 mod kill;

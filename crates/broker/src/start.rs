@@ -30,7 +30,7 @@ use crate::{
     partitions::Partitions,
     parts::Parts,
     server::{self, BindError, BoundListener, ConnectionLimits, Tuning},
-    settings::{DynamicSettings, log_config},
+    settings::DynamicSettings,
 };
 
 /// How long connections get to finish what they began when the broker stops.
@@ -270,11 +270,12 @@ async fn open_logs(
     );
     open.durability = options.durability;
     open.flush_with = options.flush_with;
-    open.defaults = log_config(&current.broker.topic_defaults);
+    open.defaults = current.log_config(&Default::default());
     open.metadata_config = current.metadata_log_config();
     open.producer_id_expiration_ms = storage.producer_id_expiration_ms;
     let interval = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
     open.intervals.retention_check_ms = interval(storage.retention_check_interval_ms);
+    open.intervals.producer_expiration_check_ms = interval(storage.producer_id_expiration_check_ms);
     open.intervals.checkpoint_ms =
         open.intervals.checkpoint_ms.min(interval(storage.recovery_point_checkpoint_ms));
     open.recovery_threads =

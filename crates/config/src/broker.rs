@@ -72,6 +72,7 @@ pub struct StorageConfig {
     pub retention_check_interval_ms: u64,
     pub recovery_threads_per_dir: u32,
     pub producer_id_expiration_ms: i64,
+    pub producer_id_expiration_check_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -212,6 +213,7 @@ fn storage(read: &Reader<'_>) -> Result<StorageConfig, ConfigError> {
         retention_check_interval_ms: read.u64("log.retention.check.interval.ms")?,
         recovery_threads_per_dir: read.u32("num.recovery.threads.per.data.dir")?,
         producer_id_expiration_ms: read.number("producer.id.expiration.ms")?,
+        producer_id_expiration_check_ms: read.u64("producer.id.expiration.check.interval.ms")?,
     })
 }
 

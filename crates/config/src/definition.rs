@@ -103,10 +103,11 @@ pub enum Why {
     Jvm,
     NoPurgatory,
     OwnPlace,
+    OneLevel,
 }
 
 impl Why {
-    pub(crate) const ALL: [Why; 13] = [
+    pub(crate) const ALL: [Why; 14] = [
         Why::OneNode,
         Why::OneVoter,
         Why::TieredStorage,
@@ -120,6 +121,7 @@ impl Why {
         Why::Jvm,
         Why::NoPurgatory,
         Why::OwnPlace,
+        Why::OneLevel,
     ];
 
     pub fn text(self) -> &'static str {
@@ -137,6 +139,7 @@ impl Why {
             Why::Jvm => "it concerns the JVM or its metrics reporters",
             Why::NoPurgatory => "parked requests are released at once, so there is nothing to purge",
             Why::OwnPlace => "the metadata log lives in the first of log.dirs",
+            Why::OneLevel => "the encoder of lz4 has one level, a fast one",
         }
     }
 }

@@ -104,7 +104,7 @@ pub fn describe_broker(layers: &BrokerLayers) -> Vec<Entry> {
             .into_iter()
             .any(|layer| layer.contains_key(name))
     };
-    let shown = |d: &&Definition| d.is_honoured() || set(d.name);
+    let shown = |d: &&Definition| d.is_honoured() && !d.internal || set(d.name);
     let mut entries: Vec<_> = all(Scope::Broker).filter(shown).map(|d| broker_entry(d, layers)).collect();
     for (layer, source) in [
         (&layers.dynamic, Source::DynamicBroker),

@@ -71,8 +71,6 @@ pub(super) const TOPICS: &[Definition] = &[
         .doc("How many partitions a topic gets when it is created without a number."),
     key("compression.gzip.level", Int, "-1").valid(Validator::BetweenOr(1, 9, -1)).cluster_wide()
         .doc("The default of the topics' `compression.gzip.level`."),
-    key("compression.lz4.level", Int, "9").between(1, 17).cluster_wide()
-        .doc("The default of the topics' `compression.lz4.level`."),
     key("compression.type", String, "producer").high().one_of(COMPRESSION_TYPES).cluster_wide()
         .doc("The default of the topics' `compression.type`."),
     key("compression.zstd.level", Int, "3").between(-131_072, 22).cluster_wide()
@@ -87,6 +85,8 @@ pub(super) const TOPICS: &[Definition] = &[
         .doc("How many incremental fetch sessions are remembered."),
     key("max.request.partition.size.limit", Int, "2000").at_least(1)
         .doc("The most partitions in one DescribeTopicPartitions response."),
+    key("producer.id.expiration.check.interval.ms", Int, "600000").low().at_least(1).internal()
+        .doc("How often partitions are looked at for producers to forget."),
     key("producer.id.expiration.ms", Int, "86400000").low().at_least(1).cluster_wide()
         .doc("How long a partition remembers an idempotent producer that has stopped writing."),
 ];
@@ -151,8 +151,8 @@ pub(super) const LOG: &[Definition] = &[
         .doc("The default of the topics' `segment.bytes`."),
     key("log.segment.delete.delay.ms", Long, "60000").high().at_least(0).cluster_wide()
         .doc("The default of the topics' `file.delete.delay.ms`."),
-    key("num.recovery.threads.per.data.dir", Int, "2").high().at_least(1).cluster_wide()
-        .doc("How many threads recover one log directory at the start."),
+    key("num.recovery.threads.per.data.dir", Int, "2").high().at_least(1)
+        .doc("How many threads recover one log directory at the start. In Kafka the key may change at run time; here the directories are open by then."),
     key("replica.high.watermark.checkpoint.interval.ms", Long, "5000").high()
         .doc("How often the high watermarks are written down."),
     key("metadata.log.max.record.bytes.between.snapshots", Long, "20971520").high().at_least(1)

@@ -28,6 +28,7 @@ pub(super) const KEYS: &[Definition] = &[
         .doc("The effort of gzip when `compression.type` is gzip; -1 is the codec's own choice."),
     key("compression.lz4.level", Int, "9", &[same("compression.lz4.level")])
         .between(1, 17)
+        .effect(Idle(Why::OneLevel))
         .doc("The effort of lz4 when `compression.type` is lz4. Stored for hand-over; the encoder here has one level."),
     key("compression.type", String, "producer", &[same("compression.type")])
         .one_of(COMPRESSION_TYPES)
@@ -97,7 +98,7 @@ pub(super) const KEYS: &[Definition] = &[
         .doc("The shortest time that a record stays uncompacted."),
     key("min.insync.replicas", Int, "1", &[same("min.insync.replicas")])
         .at_least(1)
-        .doc("How many replicas must be in sync for a produce request with acks=all. There is one replica, so a greater value refuses such requests with NOT_ENOUGH_REPLICAS, as Kafka would."),
+        .doc("How many replicas must be in sync for a produce request with acks=all. As in Kafka a partition never asks for more than it has replicas, which is one."),
     key("preallocate", Boolean, "false", &[same("log.preallocate")])
         .doc("Whether a new segment's file gets its full size at once."),
     key("remote.log.copy.disable", Boolean, "false", &[])
