@@ -81,6 +81,14 @@ impl TxnIndex {
         Ok(file)
     }
 
+    /// The file as a killed process may have left it, to be synced; None if nothing was aborted.
+    pub(crate) fn open_to_sync(&self, fs: &dyn Fs) -> Result<Option<Arc<dyn File>>, StorageError> {
+        if self.entries.read().is_empty() {
+            return Ok(None);
+        }
+        fs.open(&self.path, OpenMode::Write).map(Some).at("open", &self.path)
+    }
+
     /// Drops entries from the first whose marker is at or after `offset`.
     pub(crate) fn truncate(&self, fs: &dyn Fs, offset: Offset) -> Result<(), StorageError> {
         let mut entries = self.entries.write();

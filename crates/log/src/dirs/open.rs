@@ -275,8 +275,13 @@ fn open_dir(
         offline: OnceLock::new(),
         _lock: lock,
     });
+    let clean = clean_shutdown::take(&**fs, path)?;
+    if !clean {
+        sync_ancestors(&**fs, path);
+        fs.sync_dir(path).at("sync", path)?;
+    }
     Ok(Found {
-        clean: clean_shutdown::take(&**fs, path)?,
+        clean,
         recovery_points: RECOVERY_POINT.read(&**fs, path)?,
         log_starts: LOG_START_OFFSET.read(&**fs, path)?,
         cleaned: CLEANER_OFFSET.try_read(&**fs, path)?,
@@ -297,7 +302,6 @@ fn identify(options: &OpenOptions, path: &Path, cluster_id: &mut Option<String>)
             if let Some(foreign) = listed.into_iter().find(|entry| !ours(&entry.name)) {
                 return Err(OpenError::NotALogDirectory { dir: path.to_owned(), found: foreign.name });
             }
-            sync_ancestors(fs, path);
             let cluster_id = cluster_id.get_or_insert_with(|| Uuid::random().to_string()).clone();
             MetaProperties { cluster_id, node_id: options.node_id, directory_id: None }
         }
@@ -324,8 +328,8 @@ fn identify(options: &OpenOptions, path: &Path, cluster_id: &mut Option<String>)
     Ok(id)
 }
 
-/// A directory that was just made is only as durable as its name in the one above. Those further up that may
-/// not be read were not made by us.
+/// A directory that was just made, by us or by a process that was killed then, is only as durable as its name
+/// in the one above. Those further up that may not be read were not made by us.
 fn sync_ancestors(fs: &dyn Fs, path: &Path) {
     for ancestor in path.ancestors().skip(1) {
         let ancestor = if ancestor == Path::new("") { Path::new(".") } else { ancestor };

@@ -25,7 +25,7 @@ use crate::{
     index::Check,
     leader_epoch::LeaderEpochs,
     names::{CLEANED, DELETED, INDEX, LOG, SNAPSHOT, SWAP, TIME_INDEX, TXN_INDEX, file_path, parse_file},
-    partition_metadata::{read_topic_id, write_topic_id},
+    partition_metadata::{open_to_sync, read_topic_id, write_topic_id},
     scan::HeaderWalk,
     segment::{IndexProgress, Segment},
 };
@@ -490,7 +490,15 @@ impl Loader<'_> {
         let producers = replay.run()?;
         let durable = self.options.clean && self.cut.is_none();
         if !durable {
+            // Whoever was killed here may not have synced what is found now.
             self.unsynced.add_dir(&path);
+            self.unsynced.files.extend(open_to_sync(&*self.dir.fs, &path)?);
+            for segment in self.segments.iter().rev() {
+                self.unsynced.files.extend(segment.aborted.open_to_sync(&*self.dir.fs)?);
+                if segment.base_offset <= self.options.recovery_point {
+                    break;
+                }
+            }
         }
         let parts = Parts {
             partition: self.options.partition.clone(),

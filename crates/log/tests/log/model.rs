@@ -19,6 +19,7 @@ enum Step {
     Tick { ms: i64 },
     DeleteRecords { part: u8 },
     Restart,
+    Kill,
     PowerCut { seed: u64 },
 }
 
@@ -32,6 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0i64..8000).prop_map(|ms| Step::Tick { ms }),
         1 => (0u8..=255).prop_map(|part| Step::DeleteRecords { part }),
         1 => Just(Step::Restart),
+        1 => Just(Step::Kill),
         2 => any::<u64>().prop_map(|seed| Step::PowerCut { seed }),
     ]
 }
@@ -154,6 +156,16 @@ impl World {
                 assert!(self.dirs().recovery().clean);
                 let end = self.batches.last().map_or(0, Appended::end);
                 assert_eq!(self.log().high_watermark(), Offset(end));
+            }
+            Step::Kill => {
+                self.dirs = None;
+                self.open();
+                let end = self.batches.last().map_or(0, Appended::end);
+                assert_eq!(
+                    self.log().high_watermark(),
+                    Offset(end),
+                    "what was written is there, and durable"
+                );
             }
             Step::PowerCut { seed } => self.cut_power(seed),
         }
