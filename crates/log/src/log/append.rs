@@ -75,7 +75,7 @@ impl Log {
             Durability::Disk => self.enqueue(),
             Durability::Os => {
                 if flush {
-                    self.flush_here().map_err(|error| self.append_failure(error))?;
+                    self.flush_and_wait()?;
                 }
                 self.dir.shared.tell(std::slice::from_ref(self));
             }

@@ -8,11 +8,7 @@ use std::{
 use millstream_types::Offset;
 
 use super::{Log, Mark, Unsynced};
-use crate::{
-    dir::Durability,
-    error::{At, StorageError},
-    fs::File,
-};
+use crate::{dir::Durability, error::Offline, fs::File};
 
 /// What one flush makes durable.
 #[derive(Debug)]
@@ -72,17 +68,11 @@ impl Log {
         true
     }
 
-    /// A flush in the caller's thread (`flush.messages`, `flush.ms`).
-    pub(super) fn flush_here(&self) -> Result<(), StorageError> {
-        let pending = self.begin_flush();
-        for file in &pending.files {
-            file.sync_data().at("sync", &self.path)?;
-        }
-        for path in &pending.dirs {
-            self.dir.fs.sync_dir(path).at("sync", path)?;
-        }
-        self.finish_flush(pending);
-        Ok(())
+    /// Returns when what was appended is durable (`flush.messages`), or the directory is offline.
+    pub(super) fn flush_and_wait(self: &Arc<Self>) -> Result<(), Offline> {
+        self.enqueue();
+        self.dir.queue.wait(&self.dir);
+        self.check_online()
     }
 
     /// Up to where the log is on the disk, whatever durability promises.
