@@ -1,11 +1,22 @@
 //! Kafka's own command line tools against the target.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::Arc};
 
-use millstream_testkit::{Running, kafka_tool, wait_until};
+use millstream_testkit::{Running, kafka_missing, kafka_tool, skip, wait_until};
 use serde_json::Value;
 
 use crate::shared::broker;
+
+/// The shared target, unless Kafka's tools cannot run here.
+fn broker_and_tools() -> Option<Arc<Running>> {
+    match kafka_missing() {
+        Some(missing) => {
+            skip("Kafka's command line tools", &missing);
+            None
+        }
+        None => Some(broker()),
+    }
+}
 
 /// Runs a tool against the target; its standard output if it ended well.
 fn tool(target: &Running, name: &str, arguments: &[&str]) -> String {
@@ -45,7 +56,7 @@ fn write(target: &Running, topic: &str, count: usize) {
 
 #[test]
 fn kafka_topics_creates_describes_alters_and_deletes() {
-    let target = broker();
+    let Some(target) = broker_and_tools() else { return };
     let topics = |arguments: &[&str]| tool(&target, "kafka-topics", arguments);
     let configs = ["--config", "retention.ms=7200000", "--config", "cleanup.policy=compact,delete"];
     topics(&[&["--create", "--topic", "tools.topics", "--partitions", "3"][..], &configs].concat());
@@ -65,7 +76,7 @@ fn kafka_topics_creates_describes_alters_and_deletes() {
 
 #[test]
 fn kafka_configs_changes_topics_and_brokers() {
-    let target = broker();
+    let Some(target) = broker_and_tools() else { return };
     create(&target, "tools-configs", "1");
     let configs = |arguments: &[&str]| tool(&target, "kafka-configs", arguments);
     let topic = ["--entity-type", "topics", "--entity-name", "tools-configs"];
@@ -93,7 +104,7 @@ fn kafka_configs_changes_topics_and_brokers() {
 
 #[test]
 fn the_console_producer_and_consumer_carry_keys_headers_and_nulls() {
-    let target = broker();
+    let Some(target) = broker_and_tools() else { return };
     create(&target, "tools-console", "1");
     let properties = ["parse.key=true", "parse.headers=true", "null.marker=NULL"];
     let mut arguments = vec!["--topic", "tools-console", "--compression-codec", "zstd"];
@@ -112,7 +123,7 @@ fn the_console_producer_and_consumer_carry_keys_headers_and_nulls() {
 
 #[test]
 fn kafka_consumer_groups_lists_describes_resets_and_deletes() {
-    let target = broker();
+    let Some(target) = broker_and_tools() else { return };
     create(&target, "tools-groups", "1");
     write(&target, "tools-groups", 10);
     let group = ["--group", "tools-group"];
@@ -143,7 +154,7 @@ fn offsets_and_lag(described: &str) -> (i64, i64, i64) {
 
 #[test]
 fn kafka_get_offsets_answers_for_every_kind_of_time() {
-    let target = broker();
+    let Some(target) = broker_and_tools() else { return };
     create(&target, "tools-offsets", "2");
     write(&target, "tools-offsets", 20);
     let offsets =
@@ -162,7 +173,7 @@ fn kafka_get_offsets_answers_for_every_kind_of_time() {
 
 #[test]
 fn kafka_delete_records_moves_the_beginning() {
-    let target = broker();
+    let Some(target) = broker_and_tools() else { return };
     create(&target, "tools-delete", "1");
     write(&target, "tools-delete", 10);
     let directory = tempfile::tempdir().unwrap();
@@ -177,7 +188,7 @@ fn kafka_delete_records_moves_the_beginning() {
 
 #[test]
 fn kafka_log_dirs_tells_sizes() {
-    let target = broker();
+    let Some(target) = broker_and_tools() else { return };
     create(&target, "tools-log-dirs", "2");
     write(&target, "tools-log-dirs", 50);
     let said = tool(&target, "kafka-log-dirs", &["--describe", "--topic-list", "tools-log-dirs"]);
@@ -193,7 +204,7 @@ fn kafka_log_dirs_tells_sizes() {
 
 #[test]
 fn the_verifiable_producer_and_consumer_agree() {
-    let target = broker();
+    let Some(target) = broker_and_tools() else { return };
     create(&target, "tools-verifiable", "3");
     let arguments = ["--topic", "tools-verifiable", "--max-messages", "1000", "--acks", "-1"];
     let said = tool(&target, "kafka-verifiable-producer", &arguments);
@@ -223,7 +234,7 @@ fn events(said: &str) -> Vec<Value> {
 
 #[test]
 fn both_perf_tests_run_through() {
-    let target = broker();
+    let Some(target) = broker_and_tools() else { return };
     create(&target, "tools-perf", "2");
     let producer = kafka_tool("kafka-producer-perf-test").unwrap();
     let arguments =
@@ -244,7 +255,7 @@ fn both_perf_tests_run_through() {
 
 #[test]
 fn the_cluster_describes_itself() {
-    let target = broker();
+    let Some(target) = broker_and_tools() else { return };
     let program = kafka_tool("kafka-cluster").unwrap().args(["cluster-id", "--bootstrap-server"]);
     let cluster_id = program.arg(target.bootstrap()).run().unwrap().ok().unwrap();
     assert_says(&cluster_id, &["Cluster ID: "]);
@@ -272,7 +283,7 @@ fn the_cluster_describes_itself() {
 
 #[test]
 fn kafka_dump_log_reads_everything_that_was_written() {
-    let target = broker();
+    let Some(target) = broker_and_tools() else { return };
     create(&target, "tools-dump", "1");
     write(&target, "tools-dump", 30);
     let group =

@@ -7,7 +7,11 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{kafka::class_path, process::Program};
+use crate::{
+    kafka::class_path,
+    paths::kafka_libs,
+    process::{Finished, Program},
+};
 
 /// The script's name, and the class that it starts.
 const TOOLS: [(&str, &str); 22] = [
@@ -34,6 +38,15 @@ const TOOLS: [(&str, &str); 22] = [
     ("kafka-verifiable-consumer", "org.apache.kafka.tools.VerifiableConsumer"),
     ("kafka-verifiable-producer", "org.apache.kafka.tools.VerifiableProducer"),
 ];
+
+/// Why a real Kafka and its tools cannot run here, if they cannot.
+pub fn kafka_missing() -> Option<String> {
+    if let Err(error) = kafka_libs() {
+        return Some(format!("{error:#}"));
+    }
+    let version = java().arg("-version").run().and_then(Finished::ok);
+    version.err().map(|error| format!("java does not run: {error:#}"))
+}
 
 /// One of Kafka's tools by its script's name, `kafka-topics` for instance.
 pub fn kafka_tool(name: &str) -> Result<Program> {

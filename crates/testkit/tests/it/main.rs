@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use millstream_protocol::messages::ApiVersionsRequest;
-use millstream_testkit::{Connection, Kind, Program, Target, TargetOptions, kafka_tool};
+use millstream_testkit::{Connection, Kind, Program, Target, TargetOptions, kafka_missing, kafka_tool, skip};
 
 #[test]
 fn a_real_kafka_survives_a_kill_and_a_restart_on_its_port() {
+    if let Some(missing) = kafka_missing() {
+        return skip("a real Kafka's restart", &missing);
+    }
     let mut kafka = Target::start(TargetOptions::default().kind(Kind::Kafka)).unwrap();
     let bootstrap = kafka.bootstrap().to_owned();
     let topics = |arguments: &[&str]| {
