@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a helper fails the test that called it")]
 
+mod advertised;
 mod clients;
 mod codec;
 mod dynamic;
