@@ -4,6 +4,9 @@
 use millstream_log::{AppendError, LogError, ReadError};
 use millstream_types::ErrorCode;
 
+/// Kafka's text where it says no more than the code.
+pub(crate) const INVALID_REQUEST: &str = "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details.";
+
 /// A code, and the sentence that goes with it where the response has room for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {

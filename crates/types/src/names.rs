@@ -13,8 +13,8 @@ pub struct TopicName(Arc<str>);
 pub enum TopicNameError {
     #[error("Topic name is invalid: the empty string is not allowed")]
     Empty,
-    #[error("Topic name is invalid: '.' or '..' is not allowed")]
-    Dots,
+    #[error("Topic name is invalid: '{name}' is not allowed")]
+    Dots { name: String },
     #[error(
         "Topic name is invalid: the length of '{name}' is longer than the max allowed length {}",
         TopicName::LENGTH_MAX
@@ -33,7 +33,7 @@ impl TopicName {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         match name {
             "" => Err(TopicNameError::Empty),
-            "." | ".." => Err(TopicNameError::Dots),
+            "." | ".." => Err(TopicNameError::Dots { name: name.to_owned() }),
             _ if name.len() > Self::LENGTH_MAX => Err(TopicNameError::TooLong { name: name.to_owned() }),
             _ if !name.chars().all(legal) => Err(TopicNameError::IllegalCharacter { name: name.to_owned() }),
             _ => Ok(Self(name.into())),

@@ -9,7 +9,11 @@ use millstream_protocol::messages::{
 use millstream_types::ErrorCode;
 
 use super::context::RequestContext;
-use crate::{error_map::Failure, parts::Parts, server::response::Reply};
+use crate::{
+    error_map::{Failure, INVALID_REQUEST},
+    parts::Parts,
+    server::response::Reply,
+};
 
 const SEVERAL_KEYS_FROM: i16 = 4;
 const GROUP: i8 = 0;
@@ -27,9 +31,11 @@ pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: FindC
             Err(failure) => Err(failure),
         };
         let node_id = parts.controller.node_id().0;
+        let success = Some(if version >= SEVERAL_KEYS_FROM { "" } else { ErrorCode::None.name() }.to_owned());
         let found = |key: String| match &outcome {
             Ok(()) => Coordinator {
                 key,
+                error_message: success.clone(),
                 node_id,
                 host: connection.advertised.host.clone(),
                 port: connection.advertised.port.into(),
@@ -51,7 +57,7 @@ pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: FindC
         let one = found(request.key);
         FindCoordinatorResponse {
             error_code: one.error_code,
-            error_message: one.error_message.or(Some(ErrorCode::None.name().to_owned())),
+            error_message: one.error_message,
             node_id: one.node_id,
             host: one.host,
             port: one.port,
@@ -70,6 +76,6 @@ fn check(key_type: i8, version: i16) -> Result<(), Failure> {
         SHARE if version >= 6 => {
             Err(Failure::new(ErrorCode::InvalidRequest, "this Millstream has no share groups yet"))
         }
-        _ => Err(ErrorCode::InvalidRequest.into()),
+        _ => Err(Failure::new(ErrorCode::InvalidRequest, INVALID_REQUEST)),
     }
 }

@@ -18,7 +18,11 @@ use millstream_protocol::messages::{
 use millstream_types::{BrokerId, ErrorCode, TopicName};
 
 use super::context::RequestContext;
-use crate::{error_map::Failure, parts::Parts, server::response::Reply};
+use crate::{
+    error_map::{Failure, INVALID_REQUEST},
+    parts::Parts,
+    server::response::Reply,
+};
 
 pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: DescribeConfigsRequest) -> Reply {
     let settings = parts.settings.current();
@@ -30,7 +34,16 @@ pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: Descr
         synonyms: request.include_synonyms,
         documentation: request.include_documentation,
     };
-    let results = request.resources.into_iter().map(|resource| describe.resource(resource)).collect();
+    let known = |resource: &DescribeConfigsResource| {
+        !matches!(ResourceType::from_code(resource.resource_type), ResourceType::Other(_))
+    };
+    // One resource of an unknown type fails all of them, as in Kafka.
+    let describable = request.resources.iter().all(known);
+    let result = |resource: DescribeConfigsResource| match describable {
+        true => describe.resource(resource),
+        false => refusal(&resource, invalid(INVALID_REQUEST)),
+    };
+    let results = request.resources.into_iter().map(result).collect();
     context.now(&DescribeConfigsResponse { results, ..Default::default() })
 }
 
@@ -44,26 +57,20 @@ struct Describe<'a> {
 
 impl Describe<'_> {
     fn resource(&self, resource: DescribeConfigsResource) -> DescribeConfigsResult {
-        let mut result = DescribeConfigsResult {
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.clone(),
-            error_message: None,
-            ..Default::default()
+        let entries = match self.entries(&resource) {
+            Ok(entries) => entries,
+            Err(failure) => return refusal(&resource, failure),
         };
-        match self.entries(&resource) {
-            Ok(entries) => {
-                let wanted = |entry: &Entry| match &resource.configuration_keys {
-                    Some(keys) if !keys.is_empty() => keys.contains(&entry.name),
-                    _ => true,
-                };
-                result.configs = entries.into_iter().filter(wanted).map(|entry| self.row(entry)).collect();
-            }
-            Err(failure) => {
-                result.error_code = failure.code.code();
-                result.error_message = failure.message;
-            }
+        let wanted = |entry: &Entry| match &resource.configuration_keys {
+            Some(keys) if !keys.is_empty() => keys.contains(&entry.name),
+            _ => true,
+        };
+        DescribeConfigsResult {
+            configs: entries.into_iter().filter(wanted).map(|entry| self.row(entry)).collect(),
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name,
+            ..Default::default()
         }
-        result
     }
 
     fn entries(&self, resource: &DescribeConfigsResource) -> Result<Vec<Entry>, Failure> {
@@ -94,7 +101,7 @@ impl Describe<'_> {
                 self.check_broker_id(name)?;
                 Ok(Vec::new())
             }
-            ResourceType::Other(code) => Err(invalid(&format!("Unsupported resource type: {code}"))),
+            ResourceType::Other(_) => Err(invalid(INVALID_REQUEST)),
         }
     }
 
@@ -126,6 +133,17 @@ impl Describe<'_> {
             documentation: entry.documentation.filter(|_| self.documentation).map(str::to_owned),
             ..Default::default()
         }
+    }
+}
+
+/// Kafka says the empty string where it has nothing to say.
+fn refusal(resource: &DescribeConfigsResource, failure: Failure) -> DescribeConfigsResult {
+    DescribeConfigsResult {
+        error_code: failure.code.code(),
+        error_message: Some(failure.message.unwrap_or_default()),
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.clone(),
+        ..Default::default()
     }
 }
 

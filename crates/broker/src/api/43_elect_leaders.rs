@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millstream_metadata::{Election, elect_leaders};
 use millstream_protocol::messages::{
-    ElectLeadersRequest, ElectLeadersResponse,
+    ElectLeadersRequest, ElectLeadersResponse, elect_leaders_request,
     elect_leaders_response::{PartitionResult, ReplicaElectionResult},
 };
 
@@ -18,8 +18,7 @@ pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: Elect
     if context.version >= ELECTION_TYPE_FROM
         && let Err(failure) = Election::from_code(request.election_type)
     {
-        let error_code = failure.code.code();
-        return context.now(&ElectLeadersResponse { error_code, ..Default::default() });
+        return context.now(&refusal(request, &failure));
     }
     let named: Option<Vec<_>> =
         request.topic_partitions.map(|topics| topics.into_iter().map(|t| (t.topic, t.partitions)).collect());
@@ -38,4 +37,23 @@ pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: Elect
     };
     let replica_election_results = elections.into_iter().map(topic).collect();
     context.now(&ElectLeadersResponse { replica_election_results, ..Default::default() })
+}
+
+/// The failure, said for the whole and for each partition that was named.
+fn refusal(request: ElectLeadersRequest, failure: &millstream_metadata::Failure) -> ElectLeadersResponse {
+    let error_code = failure.code.code();
+    let partition = |partition_id| PartitionResult {
+        partition_id,
+        error_code,
+        error_message: failure.message.clone(),
+        ..Default::default()
+    };
+    let topic = |topic: elect_leaders_request::TopicPartitions| ReplicaElectionResult {
+        topic: topic.topic,
+        partition_result: topic.partitions.into_iter().map(partition).collect(),
+        ..Default::default()
+    };
+    let replica_election_results =
+        request.topic_partitions.unwrap_or_default().into_iter().map(topic).collect();
+    ElectLeadersResponse { error_code, replica_election_results, ..Default::default() }
 }

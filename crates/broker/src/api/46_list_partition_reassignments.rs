@@ -8,5 +8,5 @@ use super::context::RequestContext;
 use crate::{parts::Parts, server::response::Reply};
 
 pub(super) fn handle(_: &Arc<Parts>, context: RequestContext, _: ListPartitionReassignmentsRequest) -> Reply {
-    context.now(&ListPartitionReassignmentsResponse::default())
+    context.now(&ListPartitionReassignmentsResponse { error_message: None, ..Default::default() })
 }

@@ -16,17 +16,20 @@ const NODES_FROM: i16 = 2;
 const METADATA_TOPIC: &str = "__cluster_metadata";
 
 pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: DescribeQuorumRequest) -> Reply {
-    let topics = request.topics.into_iter().map(|topic| {
-        let partition = |index| match (topic.topic_name.as_str(), index) {
-            (METADATA_TOPIC, 0) => describe(parts),
-            _ => PartitionData {
-                partition_index: index,
-                error_code: ErrorCode::UnknownTopicOrPartition.code(),
-                ..Default::default()
-            },
-        };
-        let partitions = topic.partitions.iter().map(|p| partition(p.partition_index)).collect();
-        TopicData { topic_name: topic.topic_name.clone(), partitions, ..Default::default() }
+    let known = is_metadata_partition(&request);
+    let partition = |index| match known {
+        true => describe(parts),
+        false => PartitionData {
+            partition_index: index,
+            error_code: ErrorCode::UnknownTopicOrPartition.code(),
+            error_message: Some("This server does not host this topic-partition.".to_owned()),
+            ..Default::default()
+        },
+    };
+    let topics = request.topics.into_iter().map(|topic| TopicData {
+        partitions: topic.partitions.iter().map(|p| partition(p.partition_index)).collect(),
+        topic_name: topic.topic_name,
+        ..Default::default()
     });
     let advertised = &context.connection.advertised;
     let listener = Listener {
@@ -38,12 +41,18 @@ pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: Descr
     let node =
         Node { node_id: parts.controller.node_id().0, listeners: vec![listener], ..Default::default() };
     let response = DescribeQuorumResponse {
-        error_message: None,
         topics: topics.collect(),
-        nodes: if context.version >= NODES_FROM { vec![node] } else { Vec::new() },
+        nodes: if known && context.version >= NODES_FROM { vec![node] } else { Vec::new() },
         ..Default::default()
     };
     context.now(&response)
+}
+
+/// Anything else beside it makes Kafka refuse the whole.
+fn is_metadata_partition(request: &DescribeQuorumRequest) -> bool {
+    let [topic] = request.topics.as_slice() else { return false };
+    let [partition] = topic.partitions.as_slice() else { return false };
+    topic.topic_name == METADATA_TOPIC && partition.partition_index == 0
 }
 
 fn describe(parts: &Parts) -> PartitionData {
@@ -59,7 +68,6 @@ fn describe(parts: &Parts) -> PartitionData {
         ..Default::default()
     };
     PartitionData {
-        error_message: None,
         leader_id: node_id,
         leader_epoch: parts.controller.epoch().0,
         high_watermark: partition.log.high_watermark().0,

@@ -7,12 +7,14 @@ use millstream_protocol::messages::{
     UpdateFeaturesRequest, UpdateFeaturesResponse, update_features_response::UpdatableFeatureResult,
 };
 
+use millstream_types::ErrorCode;
+
 use super::context::RequestContext;
 use crate::{error_map::Failure, parts::Parts, server::response::Reply};
 
 /// In version 0 a flag says whether a level may go down.
 const UPGRADE_TYPE_FROM: i16 = 1;
-/// From this version on there is one error for the whole request.
+/// Below this version a success is said of each feature; an error always is of the whole request.
 const ONE_RESULT_FROM: i16 = 2;
 
 pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: UpdateFeaturesRequest) -> Reply {
@@ -40,14 +42,15 @@ pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: Updat
         });
         let failure = changed.await.and_then(|outcome| outcome).err();
         let code = failure.as_ref().map_or(0, |failure| failure.code.code());
-        let result = |feature| UpdatableFeatureResult {
+        let succeeded = |feature| UpdatableFeatureResult {
             feature,
-            error_code: code,
-            error_message: failure.as_ref().and_then(|failure| failure.message.clone()),
+            error_message: Some(ErrorCode::None.name().to_owned()),
             ..Default::default()
         };
-        let results =
-            if version >= ONE_RESULT_FROM { Vec::new() } else { names.into_iter().map(result).collect() };
+        let results = match (&failure, version) {
+            (None, ..ONE_RESULT_FROM) => names.into_iter().map(succeeded).collect(),
+            _ => Vec::new(),
+        };
         UpdateFeaturesResponse {
             error_code: code,
             error_message: failure.and_then(|failure| failure.message),

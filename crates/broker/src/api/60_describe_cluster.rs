@@ -11,15 +11,21 @@ use super::{authorized, context::RequestContext};
 use crate::{parts::Parts, server::response::Reply};
 
 const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 
 pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: DescribeClusterRequest) -> Reply {
     if request.endpoint_type != BROKERS {
+        let (code, message) = match request.endpoint_type {
+            CONTROLLERS => (
+                ErrorCode::MismatchedEndpointType,
+                "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
+                    .to_owned(),
+            ),
+            other => (ErrorCode::UnsupportedEndpointType, format!("Unsupported endpoint type {other}")),
+        };
         let refusal = DescribeClusterResponse {
-            error_code: ErrorCode::MismatchedEndpointType.code(),
-            error_message: Some(format!(
-                "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type {}",
-                if request.endpoint_type == 2 { "CONTROLLER" } else { "UNKNOWN" }
-            )),
+            error_code: code.code(),
+            error_message: Some(message),
             endpoint_type: BROKERS,
             ..Default::default()
         };
