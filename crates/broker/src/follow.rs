@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use millstream_log::{Log, LogDirs, LogError};
+use millstream_log::{Log, LogConfig, LogDirs, LogError};
 use millstream_metadata::{Image, Topic};
 use millstream_types::{BrokerId, TimestampMs, TopicName, TopicPartition, Uuid};
 use tracing::{error, info};
@@ -20,6 +20,9 @@ pub(crate) struct Follower {
     pub(crate) settings: Arc<DynamicSettings>,
 }
 
+/// How a partition without a log gets one.
+type MakeLog = fn(&LogDirs, &TopicPartition, Uuid, LogConfig) -> Result<Arc<Log>, LogError>;
+
 /// What others have to hear of.
 #[derive(Default)]
 pub(crate) struct Followed {
@@ -28,8 +31,18 @@ pub(crate) struct Followed {
 }
 
 impl Follower {
+    /// At start: everything that the metadata names existed when the broker last ran, so a log that has
+    /// lost its directory is not made anew.
+    pub(crate) fn take_up(&self, image: &Image, now: TimestampMs) {
+        self.follow_by(LogDirs::restore, &Image::default(), image, now);
+    }
+
     /// Reads and writes files: not for the threads that serve connections.
     pub(crate) fn follow(&self, before: &Image, after: &Image, now: TimestampMs) -> Followed {
+        self.follow_by(LogDirs::create, before, after, now)
+    }
+
+    fn follow_by(&self, make: MakeLog, before: &Image, after: &Image, now: TimestampMs) -> Followed {
         let mut followed = Followed { settings_changed: self.update_settings(after), ..Default::default() };
         for topic in before.topics().iter() {
             if after.topics().by_id(topic.id).is_none() {
@@ -40,7 +53,7 @@ impl Follower {
         for topic in after.topics().iter() {
             let known = before.topics().by_id(topic.id);
             if known.is_none_or(|known| known.partitions.len() != topic.partitions.len()) {
-                self.open(topic, after);
+                self.open(make, topic, after);
             } else if followed.settings_changed || has_new_settings(&topic.name, before, after) {
                 self.reconfigure(topic, after);
             }
@@ -56,12 +69,12 @@ impl Follower {
 
     /// Opens what exists and creates what does not: a topic that was decided on but whose directories a
     /// crash prevented is completed here.
-    fn open(&self, topic: &Topic, image: &Image) {
+    fn open(&self, make: MakeLog, topic: &Topic, image: &Image) {
         let known = self.partitions.topic_by_id(topic.id);
         let mut slots = known.map(|topic| topic.slots()).unwrap_or_default();
         for (&id, partition) in topic.partitions.iter().skip(slots.len()) {
             let name = TopicPartition::new(topic.name.clone(), id);
-            let opened = self.open_log(&name, topic, image).inspect_err(|error| {
+            let opened = self.open_log(make, &name, topic, image).inspect_err(|error| {
                 error!(partition = %name, %error, "a partition cannot be opened");
             });
             let held = opened.ok().map(Partition::new);
@@ -73,7 +86,13 @@ impl Follower {
         self.partitions.put(&topic.name, topic.id, slots);
     }
 
-    fn open_log(&self, name: &TopicPartition, topic: &Topic, image: &Image) -> Result<Arc<Log>, LogError> {
+    fn open_log(
+        &self,
+        make: MakeLog,
+        name: &TopicPartition,
+        topic: &Topic,
+        image: &Image,
+    ) -> Result<Arc<Log>, LogError> {
         let config = self.settings.current().log_config(&image.configs().topic(topic.name.as_str()));
         if let Some(offline) = self.log_dirs.offline(name) {
             return Err(LogError::Offline(millstream_log::Offline { reason: offline.reason }));
@@ -83,7 +102,7 @@ impl Follower {
                 log.update_config(config);
                 Ok(log)
             }
-            None => self.log_dirs.create(name, topic.id, config),
+            None => make(&self.log_dirs, name, topic.id, config),
         }
     }
 

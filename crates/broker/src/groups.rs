@@ -24,7 +24,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{clock::Clock, partitions::Partition};
 
@@ -282,7 +282,10 @@ fn replay_batch(shard: &mut GroupShard, bytes: &Bytes) -> Result<(), String> {
         };
         let key = record.key.clone().ok_or_else(|| format!("the record at {} has no key", origin.offset))?;
         let record = CoordinatorRecord { key, value: record.value.clone() };
-        shard.replay(&record, origin).map_err(|e| e.to_string())?;
+        // A kind of group that is not there yet, in a directory from elsewhere: the others must not suffer.
+        if let Err(error) = shard.replay(&record, origin) {
+            warn!(%error, "a record of a group is left out");
+        }
     }
     Ok(())
 }

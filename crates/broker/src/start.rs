@@ -335,7 +335,7 @@ async fn take_over(
             return Err(StartError::NotDurable);
         }
         set_strays_aside(&log_dirs, log.image());
-        follower.follow(&Image::default(), log.image(), now);
+        follower.take_up(log.image(), now);
         Ok(TakenOver { log, notices })
     });
     taking_over.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))

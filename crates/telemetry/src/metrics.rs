@@ -38,9 +38,7 @@ struct RequestTimes;
 
 impl MetricConstructor<Histogram> for RequestTimes {
     fn new_metric(&self) -> Histogram {
-        Histogram::new([
-            0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 5000.0,
-        ])
+        Histogram::new([0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 5000.0])
     }
 }
 
@@ -75,36 +73,12 @@ impl TopicFamilies {
         [
             ("messagesin", "Records appended", &self.messages_in),
             ("bytesin", "Bytes of record batches appended", &self.bytes_in),
-            (
-                "bytesout",
-                "Bytes of record batches read by clients",
-                &self.bytes_out,
-            ),
-            (
-                "bytesrejected",
-                "Bytes of record batches refused",
-                &self.bytes_rejected,
-            ),
-            (
-                "failedproducerequests",
-                "Produce to a partition that failed",
-                &self.failed_produce_requests,
-            ),
-            (
-                "failedfetchrequests",
-                "Fetch from a partition that failed",
-                &self.failed_fetch_requests,
-            ),
-            (
-                "totalproducerequests",
-                "Produce to a partition",
-                &self.total_produce_requests,
-            ),
-            (
-                "totalfetchrequests",
-                "Fetch from a partition",
-                &self.total_fetch_requests,
-            ),
+            ("bytesout", "Bytes of record batches read by clients", &self.bytes_out),
+            ("bytesrejected", "Bytes of record batches refused", &self.bytes_rejected),
+            ("failedproducerequests", "Produce to a partition that failed", &self.failed_produce_requests),
+            ("failedfetchrequests", "Fetch from a partition that failed", &self.failed_fetch_requests),
+            ("totalproducerequests", "Produce to a partition", &self.total_produce_requests),
+            ("totalfetchrequests", "Fetch from a partition", &self.total_fetch_requests),
         ]
     }
 }
@@ -125,18 +99,10 @@ impl Default for Metrics {
         let mut registry = Registry::default();
         let topics = TopicFamilies::default();
         for (name, help, family) in topics.each() {
-            registry.register(
-                format!("kafka_server_brokertopicmetrics_{name}"),
-                help,
-                family.clone(),
-            );
+            registry.register(format!("kafka_server_brokertopicmetrics_{name}"), help, family.clone());
         }
         let requests = Family::default();
-        registry.register(
-            "kafka_network_requestmetrics_requests",
-            "Requests answered",
-            requests.clone(),
-        );
+        registry.register("kafka_network_requestmetrics_requests", "Requests answered", requests.clone());
         let request_errors = Family::default();
         registry.register(
             "kafka_network_requestmetrics_errors",
@@ -186,9 +152,7 @@ impl Metrics {
     }
 
     pub fn topic(&self, topic: &str) -> TopicMetrics {
-        let labels = TopicLabels {
-            topic: topic.to_owned(),
-        };
+        let labels = TopicLabels { topic: topic.to_owned() };
         let counter = |family: &Family<TopicLabels, Counter>| family.get_or_create_owned(&labels);
         TopicMetrics {
             messages_in: counter(&self.topics.messages_in),
@@ -204,9 +168,7 @@ impl Metrics {
 
     /// Forgets the series of a deleted topic.
     pub fn remove_topic(&self, topic: &str) {
-        let labels = TopicLabels {
-            topic: topic.to_owned(),
-        };
+        let labels = TopicLabels { topic: topic.to_owned() };
         for (_, _, family) in self.topics.each() {
             family.remove(&labels);
         }
@@ -230,10 +192,7 @@ mod tests {
         metrics.topic("t").messages_in.inc_by(3);
         metrics.observe_request("Produce", 0.3);
         let text = metrics.render().unwrap();
-        assert!(
-            text.contains("kafka_server_brokertopicmetrics_messagesin_total{topic=\"t\"} 3"),
-            "{text}"
-        );
+        assert!(text.contains("kafka_server_brokertopicmetrics_messagesin_total{topic=\"t\"} 3"), "{text}");
         assert!(
             text.contains("kafka_network_requestmetrics_totaltimems_count{request=\"Produce\"} 1"),
             "{text}"

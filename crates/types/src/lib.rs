@@ -12,7 +12,8 @@ mod uuid;
 
 pub use error_code::ErrorCode;
 pub use ids::{
-    BrokerId, GenerationId, LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, TimestampMs,
+    BrokerId, GenerationId, LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence,
+    TimestampMs,
 };
 pub use names::{TopicName, TopicNameError, TopicPartition};
 pub use uuid::{ParseUuidError, Uuid};
