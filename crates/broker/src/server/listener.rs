@@ -36,7 +36,7 @@ pub(crate) struct BoundListener {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}{}", hint(source))]
+#[error("cannot listen on {address}{}", hint(source))]
 pub struct BindError {
     pub address: SocketAddr,
     pub source: io::Error,
