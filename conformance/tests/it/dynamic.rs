@@ -28,6 +28,7 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(30);
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 const EARLIEST: i64 = -2;
@@ -159,6 +160,10 @@ fn describe(session: &mut Session, kind: i8, name: &str, keys: &[&str]) -> Descr
 
 /// Sets or deletes a key of one broker, or with an empty name of all.
 fn alter(session: &mut Session, broker: &str, key: &str, value: Option<&str>) -> ErrorCode {
+    alter_resource(session, BROKER, broker, key, value)
+}
+
+fn alter_resource(session: &mut Session, kind: i8, name: &str, key: &str, value: Option<&str>) -> ErrorCode {
     let config = AlterableConfig {
         name: key.to_owned(),
         config_operation: if value.is_some() { SET } else { DELETE },
@@ -166,8 +171,8 @@ fn alter(session: &mut Session, broker: &str, key: &str, value: Option<&str>) ->
         ..Default::default()
     };
     let resource = AlterConfigsResource {
-        resource_type: BROKER,
-        resource_name: broker.to_owned(),
+        resource_type: kind,
+        resource_name: name.to_owned(),
         configs: vec![config],
         ..Default::default()
     };
@@ -655,4 +660,38 @@ fn max_connection_creation_rate() {
     let rate = [("max.connection.creation.rate", "1")];
     let mut connections = fill(&target, &mut session, &rate, Duration::from_millis(400));
     connections.push(serve(&target, LIMIT).expect("it was delayed, not refused"));
+}
+
+#[test]
+fn a_loggers_level() {
+    let target = Target::start(TargetOptions::default()).unwrap();
+    let mut session = Session::open(&target);
+    let node = session.metadata(None, false).brokers[0].node_id.to_string();
+    let logger = match target.kind() {
+        Kind::Millstream => "millstream_broker",
+        Kind::Kafka => "kafka.request.logger",
+    };
+    let level = |session: &mut Session| {
+        let mut described = describe(session, BROKER_LOGGER, &node, &[logger]).configs;
+        (described.len() == 1).then(|| described.remove(0).value.unwrap())
+    };
+    let mut set =
+        |logger: &str, value: Option<&str>| alter_resource(&mut session, BROKER_LOGGER, &node, logger, value);
+    assert_eq!(set("no.such.logger", Some("DEBUG")), ErrorCode::InvalidConfig);
+    assert_eq!(set(logger, Some("LOUD")), ErrorCode::InvalidConfig);
+    assert_eq!(set("root", None), ErrorCode::InvalidRequest);
+    assert_eq!(set(logger, Some("TRACE")), ErrorCode::None);
+    assert_eq!(level(&mut session).as_deref(), Some("TRACE"));
+    if target.kind() == Kind::Millstream {
+        let mut stranger = Connection::open(target.bootstrap()).unwrap();
+        stranger.send_bytes(b"\0\0\0\x02no").unwrap();
+        stranger.expect_close().unwrap();
+        wait_until("the broker to say so", LIMIT, || {
+            Ok(target.output().contains("header cannot be read").then_some(()))
+        })
+        .unwrap();
+    }
+    let back = alter_resource(&mut session, BROKER_LOGGER, &node, logger, None);
+    assert_eq!(back, ErrorCode::None);
+    assert_ne!(level(&mut session).as_deref(), Some("TRACE"));
 }

@@ -14,6 +14,7 @@ mod fetch_session;
 mod follow;
 mod gauges;
 mod groups;
+mod loggers;
 mod metadata_log;
 mod options;
 mod partitions;

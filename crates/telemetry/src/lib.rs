@@ -5,9 +5,10 @@
 mod logs;
 mod metrics;
 
-pub use logs::{LogFormat, init_logs};
+pub use logs::{LogFormat, ROOT_LOGGER, init_logs, log_level, set_log_level};
 pub use metrics::{ErrorLabels, Metrics, RequestLabels, TopicMetrics};
 pub use prometheus_client::{
     collector::Collector, encoding::DescriptorEncoder, encoding::EncodeLabelSet, encoding::EncodeMetric,
     metrics as kinds,
 };
+pub use tracing::Level;

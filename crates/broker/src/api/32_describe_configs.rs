@@ -20,6 +20,7 @@ use millstream_types::{BrokerId, ErrorCode, TopicName};
 use super::context::RequestContext;
 use crate::{
     error_map::{Failure, INVALID_REQUEST},
+    loggers,
     parts::Parts,
     server::response::Reply,
 };
@@ -87,7 +88,7 @@ impl Describe<'_> {
             }
             ResourceType::Broker if name.is_empty() => Ok(describe_default_broker(self.layers)),
             ResourceType::Broker => {
-                self.check_broker_id(name)?;
+                self.check_broker_id(name, " or empty string,")?;
                 Ok(describe_broker(self.layers))
             }
             ResourceType::Group if name.is_empty() => Err(invalid("Group name must not be empty")),
@@ -96,10 +97,10 @@ impl Describe<'_> {
                 Err(invalid("Client metrics subscription name must not be empty"))
             }
             ResourceType::ClientMetrics => Ok(describe_client_metrics(&self.stored(kind, name))),
-            // Log levels are set with --log; there are no loggers to list by name.
+            ResourceType::BrokerLogger if name.is_empty() => Err(invalid("Broker id must not be empty")),
             ResourceType::BrokerLogger => {
-                self.check_broker_id(name)?;
-                Ok(Vec::new())
+                self.check_broker_id(name, "")?;
+                Ok(loggers::describe())
             }
             ResourceType::Other(_) => Err(invalid(INVALID_REQUEST)),
         }
@@ -109,13 +110,13 @@ impl Describe<'_> {
         self.image.configs().of(kind, name).cloned().unwrap_or_default()
     }
 
-    fn check_broker_id(&self, name: &str) -> Result<(), Failure> {
+    fn check_broker_id(&self, name: &str, or: &str) -> Result<(), Failure> {
         let expected = self.node_id;
         match name.parse::<i32>() {
             Ok(id) if id == expected.0 => Ok(()),
-            Ok(id) => Err(invalid(&format!(
-                "Unexpected broker id, expected {expected} or empty string, but received {id}"
-            ))),
+            Ok(id) => {
+                Err(invalid(&format!("Unexpected broker id, expected {expected}{or} but received {id}")))
+            }
             Err(_) => Err(invalid(&format!("Broker id must be an integer, but it is: {name}"))),
         }
     }

@@ -14,7 +14,7 @@ use millstream_protocol::messages::{
 };
 
 use super::context::RequestContext;
-use crate::{error_map::Failure, parts::Parts, server::response::Reply};
+use crate::{error_map::Failure, loggers, parts::Parts, server::response::Reply};
 
 pub(super) fn handle(
     parts: &Arc<Parts>,
@@ -23,26 +23,41 @@ pub(super) fn handle(
 ) -> Reply {
     let parts = Arc::clone(parts);
     context.later(async move {
-        let named: Vec<(i8, String)> =
-            request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone())).collect();
-        let changes: Vec<ConfigChange> = request.resources.into_iter().map(change).collect();
         let validate_only = request.validate_only;
+        let mut named: Vec<(i8, String)> = Vec::new();
+        let mut answers: Vec<Option<Failure>> = Vec::new();
+        let mut changes: Vec<ConfigChange> = Vec::new();
+        let mut of_the_metadata = Vec::new();
+        for (index, resource) in request.resources.into_iter().enumerate() {
+            named.push((resource.resource_type, resource.resource_name.clone()));
+            let change = change(resource);
+            answers.push(match change.resource.kind {
+                ResourceType::BrokerLogger => {
+                    let node_id = parts.controller.node_id();
+                    loggers::alter(node_id, &change.resource.name, &change.ops, validate_only).err()
+                }
+                _ => {
+                    of_the_metadata.push(index);
+                    changes.push(change);
+                    None
+                }
+            });
+        }
         let changed = parts.controller.change(move |image, node| {
             let Decision { records, results } =
                 incremental_alter_configs(image, node, &changes, validate_only);
             (records, results)
         });
-        let responses = match changed.await {
-            Ok(results) => results
-                .into_iter()
-                .map(|(resource, outcome)| {
-                    response(resource.kind.code(), resource.name, outcome.err().map(Failure::from))
-                })
-                .collect(),
-            Err(failure) => {
-                named.into_iter().map(|(kind, name)| response(kind, name, Some(failure.clone()))).collect()
+        match changed.await {
+            Ok(results) => {
+                for (index, (_, outcome)) in of_the_metadata.into_iter().zip(results) {
+                    answers[index] = outcome.err().map(Failure::from);
+                }
             }
-        };
+            Err(failure) => of_the_metadata.into_iter().for_each(|i| answers[i] = Some(failure.clone())),
+        }
+        let responses = named.into_iter().zip(answers);
+        let responses = responses.map(|((kind, name), failure)| response(kind, name, failure)).collect();
         IncrementalAlterConfigsResponse { responses, ..Default::default() }
     })
 }
