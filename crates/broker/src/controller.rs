@@ -165,13 +165,14 @@ impl Controller {
             return;
         }
         drop(log);
+        let retention = limits.clone();
         let (log, log_dirs) = (Arc::clone(&self.log), Arc::clone(&self.follower.log_dirs));
         let written = tokio::task::spawn_blocking(move || {
             // The long flush first, so that changes wait only for the short one.
             log_dirs.flush();
             let mut log = log.blocking_lock();
             log_dirs.flush();
-            log.snapshot(now)
+            log.snapshot(&retention, now)
         })
         .await;
         match written {

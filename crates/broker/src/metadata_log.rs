@@ -7,9 +7,11 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
+    time::UNIX_EPOCH,
 };
 
 use bytes::Bytes;
+use millstream_config::MetadataLogConfig;
 use millstream_log::{AppendOptions, Isolation, Log, Origin, ReadRequest};
 use millstream_metadata::{
     Activation, ActivationError, Image, QuorumState, Registration, Replay, ReplayError, Start, activate,
@@ -174,23 +176,52 @@ impl MetadataLog {
             && (bytes >= after_bytes || after_ms.is_some_and(|ms| age >= ms))
     }
 
-    /// Writes a snapshot, and lets the log forget what the snapshot before it holds. What the snapshot says
-    /// must be durable in the log: a log that lost it would go on at offsets that the snapshot has taken.
-    pub(crate) fn snapshot(&mut self, now: TimestampMs) -> Result<(), MetadataError> {
+    /// Writes a snapshot, and deletes what is kept no longer. What the snapshot says must be durable in the
+    /// log: a log that lost it would go on at offsets that the snapshot has taken.
+    pub(crate) fn snapshot(
+        &mut self,
+        retention: &MetadataLogConfig,
+        now: TimestampMs,
+    ) -> Result<(), MetadataError> {
         if self.log.durable_offset() < self.replay.next_offset() {
             return Err(MetadataError::Append("its end is not durable".to_owned()));
         }
         let (id, bytes) =
             snapshot::write(&self.replay, now).map_err(|error| MetadataError::Append(error.to_string()))?;
         write_file(&self.log.path().join(id.file_name()), &bytes)?;
-        if let Some(previous) = self.last_snapshot.replace(id) {
-            if let Err(error) = self.log.delete_records_to(Some(previous.end)) {
-                warn!(%error, "the metadata log keeps what its snapshot holds");
-            }
-            remove_snapshots_before(self.log.path(), previous)?;
-        }
+        self.last_snapshot = Some(id);
+        self.clean(retention, now)?;
         self.bytes_at_snapshot = self.log.size_bytes();
         self.snapshot_at = now;
+        Ok(())
+    }
+}
+
+impl MetadataLog {
+    /// Snapshots go from the oldest on, and with each what the next one holds too, while they are too old or
+    /// all of it is too large (`KafkaMetadataLog.maybeClean`). The newest always stays.
+    fn clean(&self, retention: &MetadataLogConfig, now: TimestampMs) -> Result<(), MetadataError> {
+        let directory = self.log.path();
+        let kept = snapshots(directory)?;
+        for (index, pair) in kept.windows(2).enumerate() {
+            let (oldest, next) = (snapshot_file(directory, pair[0])?, pair[1]);
+            let mut bytes = self.log.size_bytes();
+            for id in &kept[index..] {
+                bytes += snapshot_file(directory, *id)?.len();
+            }
+            let written = oldest.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            let written = written.and_then(|at| i64::try_from(at.as_millis()).ok()).unwrap_or(now.0);
+            let age_ms = u64::try_from(now.since(TimestampMs(written))).unwrap_or(0);
+            let too_large = retention.retention_bytes.is_some_and(|limit| bytes > limit);
+            let too_old = retention.retention_ms.is_some_and(|limit| age_ms > limit);
+            if !too_large && !too_old {
+                break;
+            }
+            if let Err(error) = self.log.delete_records_to(Some(next.end)) {
+                warn!(%error, "the metadata log keeps what its snapshot holds");
+            }
+            remove_snapshots_before(directory, next)?;
+        }
         Ok(())
     }
 }
@@ -247,6 +278,11 @@ fn snapshots(directory: &Path) -> Result<Vec<SnapshotId>, MetadataError> {
     }
     found.sort();
     Ok(found)
+}
+
+fn snapshot_file(directory: &Path, id: SnapshotId) -> Result<fs::Metadata, MetadataError> {
+    let path = directory.join(id.file_name());
+    fs::metadata(&path).map_err(|source| MetadataError::Io { operation: "measure", path, source })
 }
 
 fn newest_snapshot(directory: &Path) -> Result<Option<SnapshotId>, MetadataError> {
@@ -330,6 +366,11 @@ mod tests {
         opened
     }
 
+    fn retention(bytes: Option<u64>) -> MetadataLogConfig {
+        let config = millstream_config::BrokerConfig::resolve(&Default::default()).unwrap();
+        MetadataLogConfig { retention_bytes: bytes, retention_ms: None, ..config.metadata_log }
+    }
+
     fn data_dir() -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("kafka")).unwrap();
@@ -349,11 +390,31 @@ mod tests {
     fn what_is_not_durable_gets_no_snapshot() {
         let root = data_dir();
         let Opened { dirs, mut log } = start(root.path());
-        assert!(log.snapshot(NOW).is_err());
+        assert!(log.snapshot(&retention(None), NOW).is_err());
         dirs.flush();
-        log.snapshot(NOW).unwrap();
+        log.snapshot(&retention(None), NOW).unwrap();
         let written = newest_snapshot(dirs.metadata_log().path()).unwrap();
         assert_eq!(written.map(|id| id.end), Some(log.next_offset()));
+    }
+
+    #[test]
+    fn old_snapshots_go_when_all_of_it_is_too_large_and_the_newest_stays() {
+        let root = data_dir();
+        let mut opened = open(root.path());
+        let directory = opened.dirs.metadata_log().path().to_owned();
+        let mut snapshot = |name: &str, id, bytes| {
+            create_topic(&mut opened, name, id);
+            opened.dirs.flush();
+            opened.log.snapshot(&retention(bytes), NOW).unwrap();
+            (snapshots(&directory).unwrap().len(), opened.dirs.metadata_log().log_start_offset())
+        };
+        assert_eq!(snapshot("a", 71, None), (1, Offset::ZERO));
+        assert_eq!(snapshot("b", 72, None), (2, Offset::ZERO));
+        assert_eq!(snapshot("c", 73, Some(1 << 20)), (3, Offset::ZERO));
+        let (left, start) = snapshot("d", 74, Some(1));
+        assert_eq!((left, start), (1, opened.log.next_offset()));
+        drop(opened);
+        assert!(open(root.path()).log.image().topics().get("a").is_some());
     }
 
     #[test]
@@ -364,7 +425,7 @@ mod tests {
         let mut opened = open(root.path());
         create_topic(&mut opened, "kept", 77);
         opened.dirs.flush();
-        opened.log.snapshot(NOW).unwrap();
+        opened.log.snapshot(&retention(None), NOW).unwrap();
         let end = opened.log.next_offset();
         let epoch = opened.log.epoch();
         drop(opened);
