@@ -1,0 +1,54 @@
+//! Where and what was measured.
+
+use std::{fs, process::Command};
+
+pub(crate) struct Machine {
+    pub(crate) processor: String,
+    pub(crate) memory_gib: f64,
+    pub(crate) kernel: String,
+    pub(crate) load: String,
+    pub(crate) commit: String,
+    pub(crate) date: String,
+}
+
+impl Machine {
+    pub(crate) fn read() -> Self {
+        Self {
+            processor: processor(),
+            memory_gib: memory_gib(),
+            kernel: file("/proc/sys/kernel/osrelease"),
+            load: file("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
+            commit: commit(),
+            date: said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
+        }
+    }
+}
+
+fn processor() -> String {
+    let info = file("/proc/cpuinfo");
+    let mut models = info.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = models.next().map_or("unknown", |(_, model)| model);
+    format!("{} × {model}", 1 + models.count())
+}
+
+fn memory_gib() -> f64 {
+    let info = file("/proc/meminfo");
+    let kib = info.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB"));
+    kib.and_then(|kib| kib.trim().parse::<f64>().ok()).unwrap_or(0.0) / f64::from(1 << 20)
+}
+
+fn commit() -> String {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let commit = said("git", &["-C", root, "rev-parse", "--short=12", "HEAD"]);
+    let changed = said("git", &["-C", root, "status", "--porcelain", "--untracked-files=no", "--", "crates"]);
+    if changed.is_empty() { commit } else { format!("{commit} and changes that are not committed") }
+}
+
+fn file(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().map(|output| output.stdout);
+    String::from_utf8_lossy(&output.unwrap_or_default()).trim().to_owned()
+}

@@ -1,0 +1,46 @@
+//! What a process has used, from /proc: `proc(5)`.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, Result};
+
+/// Processor time of all its threads, the ended ones included, and of its children that have ended.
+pub(crate) fn cpu(pid: u32) -> Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let ticks = ticks(&stat).with_context(|| format!("{path}: {stat:?}"))?;
+    Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
+pub(crate) fn rss_mib(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
+    Ok(kib.with_context(|| format!("{path} has no VmRSS"))? / 1024.0)
+}
+
+/// utime, stime, cutime and cstime. The name before them may itself hold spaces and parentheses.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    fields.get(11..15)?.iter().map(|field| field.parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_times_are_found_behind_any_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 500 60 7 8 20 0 9 0 1 2 3";
+        assert_eq!(ticks(stat), Some(575));
+        assert_eq!(ticks("7 (x) S 1"), None);
+    }
+
+    #[test]
+    fn ones_own_usage_can_be_read() {
+        assert!(cpu(std::process::id()).unwrap() < Duration::from_secs(60));
+        assert!(rss_mib(std::process::id()).unwrap() > 0.5);
+    }
+}
