@@ -2,17 +2,13 @@
 //! directly. Settings that Millstream has by default (replication factor 1 of internal topics, no initial
 //! rebalance delay) are given to it; everything else is Kafka's own default.
 
-use std::{
-    fs,
-    hash::{BuildHasher, RandomState},
-    net::TcpListener,
-    path::Path,
-};
+use std::{fs, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::{
     paths::kafka_libs,
+    ports::free_port,
     process::{Process, Program},
     target::{Place, Ready},
     tools::log4j_configuration,
@@ -25,13 +21,9 @@ const JAVA_OPTIONS: [&str; 5] =
 /// What the broker logs last on its way up.
 const STARTED: &str = "Kafka Server started";
 
-pub(crate) fn spawn(place: &mut Place) -> Result<Process> {
-    let port = match place.port {
-        Some(port) => port,
-        None => *place.port.insert(free_port()?),
-    };
+pub(crate) fn spawn(place: &Place) -> Result<Process> {
     let properties = place.root.join("server.properties");
-    fs::write(&properties, server_properties(place, port)?)?;
+    fs::write(&properties, server_properties(place)?)?;
     let properties = properties.display().to_string();
     if !place.log_dir().join("meta.properties").exists() {
         format(place, &properties)?;
@@ -45,7 +37,7 @@ pub(crate) fn spawn(place: &mut Place) -> Result<Process> {
 }
 
 pub(crate) fn ready(place: &Place, process: &Process) -> Result<Option<Ready>> {
-    let port = place.port.context("no port was chosen")?;
+    let port = place.port;
     let ready = || Ready { bootstrap: format!("127.0.0.1:{port}"), line: serde_json::Value::Null };
     Ok(process.output().contains(STARTED).then(ready))
 }
@@ -69,7 +61,8 @@ fn format(place: &Place, properties: &str) -> Result<()> {
     Ok(())
 }
 
-fn server_properties(place: &Place, port: u16) -> Result<String> {
+fn server_properties(place: &Place) -> Result<String> {
+    let port = place.port;
     let controller = free_port()?;
     let mut properties: Vec<(String, String)> = [
         ("process.roles", "broker,controller".to_owned()),
@@ -107,19 +100,4 @@ fn keep_earlier_output(path: &Path) -> Result<()> {
         fs::rename(path, path.with_extension(format!("{number}.log")))?;
     }
     Ok(())
-}
-
-/// A port below the range from which the kernel takes those of outgoing connections, so that none of the
-/// many clients of a test run takes it between this look and the broker's.
-fn free_port() -> Result<u16> {
-    const FIRST: u64 = 12_000;
-    const COUNT: u64 = 20_000;
-    let random = RandomState::new();
-    for attempt in 0..200_u64 {
-        let port = u16::try_from(FIRST + random.hash_one(attempt) % COUNT)?;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no free port found between {FIRST} and {}", FIRST + COUNT)
 }

@@ -9,6 +9,7 @@
 mod kafka;
 mod millstream;
 mod paths;
+mod ports;
 mod process;
 mod target;
 mod tools;

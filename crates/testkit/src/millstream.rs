@@ -20,7 +20,7 @@ pub(crate) fn spawn(place: &Place) -> Result<Process> {
         .args(["up", "--data"])
         .arg(place.data_dir().display().to_string())
         .arg("--listen")
-        .arg(format!("PLAINTEXT://127.0.0.1:{}", place.port.unwrap_or(0)))
+        .arg(format!("PLAINTEXT://127.0.0.1:{}", place.port))
         .args(["--console-port", "0", "--ready-file"])
         .arg(ready_file.display().to_string());
     for (key, value) in &place.options.settings {

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     kafka, millstream,
+    ports::free_port,
     process::{Process, Program},
     wait::wait_until,
 };
@@ -102,14 +103,17 @@ impl Target {
             }
         };
         fs::create_dir_all(&root).with_context(|| root.display().to_string())?;
-        let place = Place { root: root.canonicalize()?, options, port: None };
+        let place = Place { root: root.canonicalize()?, options, port: free_port()? };
         let mut running =
             Running { kind, place, ready: Ready::default(), process: None, _temporary: temporary };
         for tries_left in (0..PORT_TRIES).rev() {
             running.start_again()?;
             match running.wait_ready() {
                 Ok(()) => break,
-                Err(_) if tries_left > 0 && running.port_was_taken() => running.forget_process(),
+                Err(_) if tries_left > 0 && running.port_was_taken() => {
+                    running.process = None;
+                    running.place.port = free_port()?;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -121,8 +125,8 @@ impl Target {
 pub(crate) struct Place {
     pub(crate) root: PathBuf,
     pub(crate) options: TargetOptions,
-    /// The clients' port, once it is known.
-    pub(crate) port: Option<u16>,
+    /// The clients' port.
+    pub(crate) port: u16,
 }
 
 impl Place {
@@ -228,7 +232,7 @@ impl Running {
         ensure!(self.process.is_none(), "the target is running");
         self.process = Some(match self.kind {
             Kind::Millstream => millstream::spawn(&self.place)?,
-            Kind::Kafka => kafka::spawn(&mut self.place)?,
+            Kind::Kafka => kafka::spawn(&self.place)?,
         });
         Ok(())
     }
@@ -248,19 +252,12 @@ impl Running {
         });
         self.ready =
             ready.with_context(|| format!("the broker said:\n{}", last_lines(&process.output(), 30)))?;
-        let port = self.ready.bootstrap.rsplit(':').next().and_then(|port| port.parse().ok());
-        self.place.port = Some(port.with_context(|| format!("no port in {:?}", self.ready.bootstrap))?);
         Ok(())
     }
 
     fn port_was_taken(&self) -> bool {
         let output = self.process.as_ref().map(Process::output).unwrap_or_default();
         output.contains("Address already in use")
-    }
-
-    fn forget_process(&mut self) {
-        self.process = None;
-        self.place.port = None;
     }
 }
 
