@@ -14,7 +14,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Starts the background tasks; the receiver learns why the broker cannot go on.
 pub(crate) fn spawn(
     parts: &Arc<Parts>,
-    follows: mpsc::UnboundedReceiver<Followed>,
+    follows: mpsc::Receiver<Followed>,
 ) -> watch::Receiver<Option<String>> {
     let (failure, failed) = watch::channel(None);
     parts.tasks.spawn(tick(Arc::clone(parts), failure));
@@ -47,7 +47,7 @@ async fn tick(parts: Arc<Parts>, failure: watch::Sender<Option<String>>) {
     }
 }
 
-async fn pass_on(parts: Arc<Parts>, mut follows: mpsc::UnboundedReceiver<Followed>) {
+async fn pass_on(parts: Arc<Parts>, mut follows: mpsc::Receiver<Followed>) {
     loop {
         let followed = tokio::select! {
             () = parts.stopping.cancelled() => return,

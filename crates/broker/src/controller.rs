@@ -40,7 +40,7 @@ pub(crate) struct Controller {
     /// Held by the change under way, through append, flush and following.
     log: Arc<Mutex<MetadataLog>>,
     /// Told of what a change means to others.
-    followed: tokio::sync::mpsc::UnboundedSender<Followed>,
+    followed: tokio::sync::mpsc::Sender<Followed>,
 }
 
 pub(crate) struct Setup {
@@ -50,7 +50,7 @@ pub(crate) struct Setup {
     pub(crate) follower: Arc<Follower>,
     pub(crate) partition: Arc<Partition>,
     pub(crate) tasks: TaskTracker,
-    pub(crate) followed: tokio::sync::mpsc::UnboundedSender<Followed>,
+    pub(crate) followed: tokio::sync::mpsc::Sender<Followed>,
 }
 
 impl Controller {
@@ -128,7 +128,7 @@ impl Controller {
         *self.published.write() = Arc::new(Published { image, next_offset });
         match following {
             // The receiver goes with the broker.
-            Ok(followed) => drop(self.followed.send(followed)),
+            Ok(followed) => drop(self.followed.send(followed).await),
             Err(error) => error!(%error, "a change of the metadata could not be followed"),
         }
     }

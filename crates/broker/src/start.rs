@@ -33,6 +33,8 @@ use crate::{
     settings::DynamicSettings,
 };
 
+/// Changes of the metadata whose meaning to others is still to be passed on; the next one waits.
+const FOLLOWED_MAX: usize = 64;
 /// How long connections get to finish what they began when the broker stops.
 const DRAIN: Duration = Duration::from_secs(10);
 /// `min.incremental.fetch.session.eviction.ms` of Kafka; there is no key for it.
@@ -93,7 +95,7 @@ impl Broker {
         let opened = take_over(&log_dirs, &registration, &follower, clock.now()).await?;
         let stopping = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let (followed, follows) = mpsc::unbounded_channel();
+        let (followed, follows) = mpsc::channel(FOLLOWED_MAX);
         let setup = Setup {
             node_id: config.broker.node_id,
             clock: Arc::clone(&clock),
