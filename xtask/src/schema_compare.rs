@@ -292,7 +292,9 @@ fn default(kind: &Type, json: &Value) -> Result<Option<String>> {
         other => other.to_string(),
     };
     Ok(match kind {
-        Type::String | Type::Bytes | Type::Struct(_) | Type::Array(_) => Some(text).filter(|t| !t.is_empty()),
+        Type::String | Type::Bytes | Type::Records | Type::Struct(_) | Type::Array(_) => {
+            Some(text).filter(|t| !t.is_empty())
+        }
         Type::Bool => Some(text).filter(|t| t == "true"),
         _ => {
             let number: i64 = match text.strip_prefix("0x") {

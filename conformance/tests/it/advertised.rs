@@ -101,8 +101,9 @@ fn records(caller: &mut Caller<'_>) {
     let topics = |version: i16, ids_from| caller.named(version, ids_from);
     let produce = |version: i16| {
         let topic = |(name, topic_id)| {
-            let good = PartitionProduceData { index: 0, records: Some(batch(&["x"])), ..Default::default() };
-            let bad = PartitionProduceData { records: Some(Bytes::from_static(b"?")), ..good.clone() };
+            let good =
+                PartitionProduceData { index: 0, records: Some(batch(&["x"]).into()), ..Default::default() };
+            let bad = PartitionProduceData { records: Some(Bytes::from_static(b"?").into()), ..good.clone() };
             let missing = PartitionProduceData { index: 9, ..good.clone() };
             TopicProduceData {
                 name,

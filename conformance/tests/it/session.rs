@@ -193,7 +193,8 @@ pub(crate) fn produce_request(
     partition: i32,
     records: impl Into<Bytes>,
 ) -> ProduceRequest {
-    let data = PartitionProduceData { index: partition, records: Some(records.into()), ..Default::default() };
+    let data =
+        PartitionProduceData { index: partition, records: Some(records.into().into()), ..Default::default() };
     let topic = TopicProduceData { name: topic.to_owned(), partition_data: vec![data], ..Default::default() };
     ProduceRequest {
         transactional_id: None,
@@ -257,7 +258,7 @@ pub(crate) fn idempotent<V: AsRef<[u8]>>(id: i64, epoch: i16, sequence: i32, val
 }
 
 pub(crate) fn decoded(data: &PartitionData) -> Vec<RecordBatch> {
-    let records = data.records.clone().unwrap_or_default();
+    let records = data.records.clone().unwrap_or_default().into_bytes();
     let views: Vec<Bytes> = batches(&records).map(|b| Bytes::copy_from_slice(b.unwrap().bytes)).collect();
     views.iter().map(|bytes| RecordBatch::decode(bytes, DECOMPRESSED_MAX).unwrap()).collect()
 }

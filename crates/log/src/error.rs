@@ -188,6 +188,9 @@ pub enum ReadError {
     OutOfRange { offset: Offset, log_start_offset: Offset, log_end_offset: Offset },
     #[error("{} is corrupt at position {position}: {reason}", .path.display())]
     Corrupt { path: PathBuf, position: u64, reason: String },
+    /// Only where it was asked not to wait.
+    #[error("the disk would have to be waited for")]
+    WouldBlock,
     #[error(transparent)]
     Offline(#[from] Offline),
     #[error(transparent)]
@@ -198,7 +201,9 @@ impl ReadError {
     pub fn error_code(&self) -> ErrorCode {
         match self {
             Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-            Self::Corrupt { .. } | Self::Offline(_) | Self::Storage(_) => ErrorCode::KafkaStorageError,
+            Self::Corrupt { .. } | Self::WouldBlock | Self::Offline(_) | Self::Storage(_) => {
+                ErrorCode::KafkaStorageError
+            }
         }
     }
 }

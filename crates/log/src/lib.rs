@@ -34,6 +34,8 @@ pub use dir::{Durability, FlushListener, FlushWith};
 pub use dirs::{DirInfo, Intervals, LogDirs, OfflinePartition, OpenOptions, Progress, Recovery};
 pub use error::{AppendError, LogError, Offline, OpenError, ReadError, StorageError};
 pub use leader_epoch::EpochStart;
-pub use log::{AppendInfo, AppendOptions, Cut, Isolation, Log, ReadRequest, ReadResult, TimestampOffset};
+pub use log::{
+    AppendInfo, AppendOptions, ColdReads, Cut, Isolation, Log, ReadRequest, ReadResult, TimestampOffset,
+};
 pub use producer::{ActiveProducer, Origin};
 pub use txn_index::AbortedTxn;

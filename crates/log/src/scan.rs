@@ -78,6 +78,11 @@ impl<'a> HeaderWalk<'a> {
         }
     }
 
+    /// Where the next batch begins.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// The next batch; `Ok(Err(..))` when the bytes there are none, `Ok(Ok(None))` at the end.
     pub(crate) fn next(&mut self) -> io::Result<Result<Option<Located>, Invalid>> {
         if self.position >= self.end {

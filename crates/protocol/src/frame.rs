@@ -4,14 +4,16 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use millstream_types::codec::{DecodeError, EncodeError, Message, Reader, Writer};
+use millstream_types::codec::{DecodeError, EncodeError, Message, Payload, Reader, Writer};
 
 use crate::{
     ApiKey, Request, RequestHeader, ResponseHeader, request_header_version, response_header_version,
 };
 
-/// The segments of one frame, its length in front.
+/// The segments of a request's frame, its length in front.
 pub type Frame = VecDeque<Bytes>;
+/// The same of a response, whose records may lie in files.
+pub type ResponseFrame = VecDeque<Payload>;
 
 pub fn encode_request<R: Request>(
     request: &R,
@@ -29,7 +31,7 @@ pub fn encode_request<R: Request>(
     let mut w = Writer::new();
     header.write(&mut w, request_header_version(R::KEY, version))?;
     request.write(&mut w, version)?;
-    with_length(w)
+    Ok(with_length(w)?.into_iter().map(Payload::into_bytes).collect())
 }
 
 /// For the API of the request, which a response does not know.
@@ -38,7 +40,7 @@ pub fn encode_response<R: Message>(
     key: ApiKey,
     version: i16,
     correlation_id: i32,
-) -> Result<Frame, EncodeError> {
+) -> Result<ResponseFrame, EncodeError> {
     let header = ResponseHeader { correlation_id, ..Default::default() };
     let mut w = Writer::new();
     header.write(&mut w, response_header_version(key, version))?;
@@ -53,12 +55,12 @@ pub fn decode_response<R: Request>(frame: Bytes, version: i16) -> Result<(i32, R
     Ok((header.correlation_id, R::Response::read(&mut r, version)?))
 }
 
-fn with_length(w: Writer) -> Result<Frame, EncodeError> {
+fn with_length(w: Writer) -> Result<ResponseFrame, EncodeError> {
     const LIMIT: usize = i32::MAX as usize;
     let length = w.len();
     let announced = i32::try_from(length).map_err(|_| EncodeError::TooLong { length, limit: LIMIT })?;
-    let mut segments = Frame::from(w.into_segments());
-    segments.push_front(Bytes::copy_from_slice(&announced.to_be_bytes()));
+    let mut segments = VecDeque::from(w.into_segments());
+    segments.push_front(Bytes::copy_from_slice(&announced.to_be_bytes()).into());
     Ok(segments)
 }
 
@@ -93,6 +95,7 @@ mod tests {
     fn a_response_comes_back_with_its_correlation_id() {
         let response = ApiVersionsResponse { throttle_time_ms: 5, ..Default::default() };
         let frame = encode_response(&response, ApiKey::ApiVersions, 4, 42).unwrap();
+        let frame = frame.into_iter().map(Payload::into_bytes).collect();
         let read = decode_response::<ApiVersionsRequest>(without_length(frame), 4);
         assert_eq!(read, Ok((42, response)));
     }
@@ -100,7 +103,7 @@ mod tests {
     #[test]
     fn record_bytes_are_a_segment_of_their_own() {
         let records = Bytes::from(vec![1; 4096]);
-        let partition = PartitionProduceData { records: Some(records.clone()), ..Default::default() };
+        let partition = PartitionProduceData { records: Some(records.clone().into()), ..Default::default() };
         let topic = TopicProduceData { partition_data: vec![partition], ..Default::default() };
         let request = ProduceRequest { topic_data: vec![topic], ..Default::default() };
         let frame = encode_request(&request, 9, 1, None).unwrap();

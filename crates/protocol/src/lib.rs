@@ -11,7 +11,7 @@ mod header;
 pub mod messages;
 
 pub use api_versions::{KAFKA_VERSION, api_versions, offered_versions};
-pub use frame::{Frame, decode_response, encode_request, encode_response};
+pub use frame::{Frame, ResponseFrame, decode_response, encode_request, encode_response};
 pub use header::{HeaderError, read_request_header, request_header_version, response_header_version};
 pub use messages::{ApiKey, RequestHeader, ResponseHeader};
 
@@ -28,6 +28,6 @@ mod wire {
     pub(crate) use bytes::Bytes;
     pub(crate) use millstream_types::{
         Uuid,
-        codec::{DecodeError, EncodeError, Message, Reader, TaggedFields, Writer},
+        codec::{DecodeError, EncodeError, Message, Payload, Reader, TaggedFields, Writer},
     };
 }

@@ -330,6 +330,7 @@ fn read_nullable(field: &Field, flexible: &str) -> String {
     let can_be_null = match &field.kind {
         Type::String => format!("r.nullable_string({flexible})?"),
         Type::Bytes => format!("r.nullable_bytes({flexible})?"),
+        Type::Records => format!("r.nullable_payload({flexible})?"),
         Type::Array(element) => format!("r.nullable_array({flexible}, {})?", read_element(element, flexible)),
         Type::Struct(name) => format!("r.{}(|r| {name}::read(r, version))?", nullable_name(field)),
         other => panic!("{}: {other:?} cannot be null", field.name),
@@ -341,6 +342,7 @@ fn read(kind: &Type, flexible: &str) -> String {
     match kind {
         Type::String => format!("r.string({flexible})?"),
         Type::Bytes => format!("r.bytes({flexible})?"),
+        Type::Records => format!("r.payload({flexible})?"),
         Type::Struct(name) => format!("{name}::read(r, version)?"),
         Type::Array(element) => format!("r.array({flexible}, {})?", read_element(element, flexible)),
         fixed => format!("r.{}()?", fixed_name(fixed)),
@@ -349,7 +351,7 @@ fn read(kind: &Type, flexible: &str) -> String {
 
 fn read_element(kind: &Type, flexible: &str) -> String {
     match kind {
-        Type::String | Type::Bytes | Type::Struct(_) | Type::Array(_) => {
+        Type::String | Type::Bytes | Type::Records | Type::Struct(_) | Type::Array(_) => {
             let read = read(kind, flexible);
             format!("|r| {}", read.strip_suffix('?').expect("every read can fail"))
         }
@@ -363,6 +365,7 @@ fn write_nullable(field: &Field, flexible: &str, w: &str, value: &str) -> String
     let can_be_null = match &field.kind {
         Type::String => format!("{w}.nullable_string({flexible}, {value}.as_deref())?"),
         Type::Bytes => format!("{w}.nullable_bytes({flexible}, {value}.as_ref())?"),
+        Type::Records => format!("{w}.nullable_payload({flexible}, {value}.as_ref())?"),
         Type::Array(element) => {
             format!(
                 "{w}.nullable_array({flexible}, {value}.as_deref(), {})?",
@@ -392,6 +395,7 @@ fn write(kind: &Type, flexible: &str, w: &str, value: &str) -> String {
     match kind {
         Type::String => format!("{w}.string({flexible}, &{value})?"),
         Type::Bytes => format!("{w}.bytes({flexible}, &{value})?"),
+        Type::Records => format!("{w}.payload({flexible}, &{value})?"),
         Type::Struct(_) => format!("{value}.write({w}, version)?"),
         Type::Array(element) => {
             format!("{w}.array({flexible}, &{value}, {})?", write_element(element, flexible))
@@ -405,7 +409,7 @@ fn write_element(kind: &Type, flexible: &str) -> String {
         Type::String => format!("|w, e| w.string({flexible}, e)"),
         Type::Bytes => format!("|w, e| w.bytes({flexible}, e)"),
         Type::Struct(_) => "|w, e| e.write(w, version)".to_owned(),
-        Type::Array(_) => panic!("no message has an array of arrays"),
+        Type::Records | Type::Array(_) => panic!("no message has an array of {kind:?}"),
         fixed => format!("|w, e| {{ w.{}(*e); Ok(()) }}", fixed_name(fixed)),
     }
 }
@@ -427,7 +431,9 @@ fn fixed_name(kind: &Type) -> &'static str {
         Type::Int64 => "i64",
         Type::Float64 => "f64",
         Type::Uuid => "uuid",
-        Type::String | Type::Bytes | Type::Struct(_) | Type::Array(_) => panic!("{kind:?} has no fixed size"),
+        Type::String | Type::Bytes | Type::Records | Type::Struct(_) | Type::Array(_) => {
+            panic!("{kind:?} has no fixed size")
+        }
     }
 }
 
@@ -440,6 +446,7 @@ fn rust_type(kind: &Type) -> String {
     match kind {
         Type::String => "String".to_owned(),
         Type::Bytes => "Bytes".to_owned(),
+        Type::Records => "Payload".to_owned(),
         Type::Uuid => "Uuid".to_owned(),
         Type::Struct(name) => name.clone(),
         Type::Array(element) => format!("Vec<{}>", rust_type(element)),
@@ -470,6 +477,7 @@ fn default(field: &Field) -> String {
         (Type::Bool, default) => default.unwrap_or("false").to_owned(),
         (Type::String, None) => "String::new()".to_owned(),
         (Type::Bytes, None) => "Bytes::new()".to_owned(),
+        (Type::Records, None) => "Payload::default()".to_owned(),
         (Type::Uuid, None) => "Uuid::ZERO".to_owned(),
         (Type::Struct(name), None) => format!("{name}::default()"),
         (Type::Array(_), None) => "Vec::new()".to_owned(),
@@ -490,8 +498,12 @@ fn is_set(field: &Field) -> String {
     }
     match (&field.kind, field.nullable.is_some()) {
         (Type::String, true) => format!("{value}.as_deref() != Some(\"\")"),
-        (Type::Bytes | Type::Array(_), true) => format!("{value}.as_ref().is_none_or(|v| !v.is_empty())"),
-        (Type::String | Type::Bytes | Type::Array(_), false) => format!("!{value}.is_empty()"),
+        (Type::Bytes | Type::Records | Type::Array(_), true) => {
+            format!("{value}.as_ref().is_none_or(|v| !v.is_empty())")
+        }
+        (Type::String | Type::Bytes | Type::Records | Type::Array(_), false) => {
+            format!("!{value}.is_empty()")
+        }
         (Type::Uuid, _) => format!("!{value}.is_zero()"),
         (Type::Bool, _) => match field.default.as_deref() {
             Some("true") => format!("!{value}"),

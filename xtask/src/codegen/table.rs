@@ -66,8 +66,9 @@ pub(crate) enum Type {
     Float64,
     Uuid,
     String,
-    /// `bytes` and `records`: the same on the wire.
     Bytes,
+    /// On the wire as `Bytes`.
+    Records,
     Struct(String),
     Array(Box<Type>),
 }
@@ -85,7 +86,8 @@ impl Type {
             "float64" => Type::Float64,
             "uuid" => Type::Uuid,
             "string" => Type::String,
-            "bytes" | "records" => Type::Bytes,
+            "bytes" => Type::Bytes,
+            "records" => Type::Records,
             _ => match text.strip_prefix("[]") {
                 Some(element) => Type::Array(Box::new(Type::parse(element)?)),
                 None if text.starts_with(|c: char| c.is_ascii_uppercase()) => Type::Struct(text.to_owned()),

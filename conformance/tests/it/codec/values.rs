@@ -126,7 +126,7 @@ impl Values {
                 self.fixed(8);
             }
             Type::String => self.string(flexible),
-            Type::Bytes => self.bytes(flexible),
+            Type::Bytes | Type::Records => self.bytes(flexible),
             Type::Struct(name) => {
                 let item = scope.message.find(name).expect("the table was checked");
                 self.structure(item, scope);

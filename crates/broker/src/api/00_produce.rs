@@ -139,7 +139,7 @@ impl Appending<'_> {
         data: PartitionProduceData,
     ) -> PartitionProduceResponse {
         topic.metrics.total_produce_requests.inc();
-        let records = data.records.unwrap_or_default();
+        let records = data.records.unwrap_or_default().into_bytes();
         let bytes = records.len() as u64;
         let (failure, record_errors) = match self.append(topic, place, PartitionId(data.index), records) {
             Ok(response) => {

@@ -1,21 +1,21 @@
 //! Fetch (1), versions 4-18: topics by id from 13 on. Sessions (KIP-227), whole batches, at least one
 //! batch even if it is larger than asked (KIP-74), long poll below `min_bytes`.
 //!
-//! One read function serves the first try and every try after a wake-up. There is one replica, so
+//! One read function serves the first try and every try after a wake-up. What is in no cache is read by a
+//! thread that may wait for the disk; large reads are not copied but sent from their file. There is one replica, so
 //! there are no preferred read replicas, and a `replica_id` ≥ 0 is not a broker we know.
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use millstream_log::{Isolation, ReadRequest, ReadResult};
+use millstream_log::{ColdReads, Isolation, ReadError, ReadRequest, ReadResult};
 use millstream_protocol::messages::{
     FetchRequest, FetchResponse,
     fetch_response::{AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData},
 };
-use millstream_types::{ErrorCode, LeaderEpoch, Offset, PartitionId};
+use millstream_types::{ErrorCode, LeaderEpoch, Offset, PartitionId, codec::Payload};
 use tokio::{sync::Notify, time::Instant};
 
-use super::context::RequestContext;
+use super::context::{RequestContext, blocking};
 use crate::{
     error_map::Failure,
     fetch_session::{FetchContext, FetchKey, Said, SessionRef, SessionRequest, TopicKey, Wanted},
@@ -51,12 +51,13 @@ pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: Fetch
         },
         targets: wanted.into_iter().map(|(key, wanted)| Target::new(parts, key, wanted)).collect(),
     };
-    let outcomes = fetch.read_all();
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    if wait.is_zero() || fetch.is_enough(&outcomes) {
-        return context.now(&fetch.respond(outcomes));
+    match fetch.read_all(ColdReads::Refuse) {
+        Some(outcomes) if wait.is_zero() || fetch.is_enough(&outcomes) => {
+            context.now(&fetch.respond(outcomes))
+        }
+        _ => context.later(Arc::new(fetch).wait(Instant::now() + wait)),
     }
-    context.later(fetch.wait(Instant::now() + wait))
 }
 
 fn session_request(request: &FetchRequest, version: i16) -> SessionRequest {
@@ -111,32 +112,36 @@ impl Target {
         Self { key, wanted, found }
     }
 
-    fn read(&self, isolation: Isolation, bytes_left: usize, at_least_one: bool) -> Outcome {
+    /// `None`: the disk would have to be waited for.
+    fn read(&self, limits: ReadLimits, cold: ColdReads) -> Option<Outcome> {
         let (_, partition) = match &self.found {
             Ok(found) => found,
-            Err(code) => return Outcome::Failed(Failure::from(*code)),
+            Err(code) => return Some(Outcome::Failed(Failure::from(*code))),
         };
-        match self.read_partition(partition, isolation, bytes_left, at_least_one) {
+        match self.read_partition(partition, limits, cold) {
             Ok(outcome) => outcome,
-            Err(failure) => Outcome::Failed(failure),
+            Err(failure) => Some(Outcome::Failed(failure)),
         }
     }
 
     fn read_partition(
         &self,
         partition: &Partition,
-        isolation: Isolation,
-        bytes_left: usize,
-        at_least_one: bool,
-    ) -> Result<Outcome, Failure> {
+        limits: ReadLimits,
+        cold: ColdReads,
+    ) -> Result<Option<Outcome>, Failure> {
         partition.check_leader_epoch(LeaderEpoch::from_wire(self.wanted.current_leader_epoch))?;
         let offset = Offset(self.wanted.fetch_offset);
         if let Some(diverging) = self.diverging(partition, offset)? {
-            return Ok(diverging);
+            return Ok(Some(diverging));
         }
         let wanted = usize::try_from(self.wanted.max_bytes).unwrap_or(0);
+        let ReadLimits { isolation, bytes_left, at_least_one } = limits;
         let request = ReadRequest { offset, max_bytes: wanted.min(bytes_left), at_least_one, isolation };
-        Ok(Outcome::Read(partition.log.read(request)?))
+        match partition.log.fetch(request, cold) {
+            Err(ReadError::WouldBlock) => Ok(None),
+            read => Ok(Some(Outcome::Read(read?))),
+        }
     }
 
     /// KIP-320: what the client read last was written by an epoch that ended earlier than it believes,
@@ -156,8 +161,17 @@ impl Target {
     }
 }
 
+/// How much of a partition may be read.
+#[derive(Clone, Copy)]
+struct ReadLimits {
+    isolation: Isolation,
+    /// Of the whole request.
+    bytes_left: usize,
+    at_least_one: bool,
+}
+
 enum Outcome {
-    Read(ReadResult),
+    Read(ReadResult<Payload>),
     Diverging { epoch: i32, end_offset: i64, said: Said },
     Failed(Failure),
 }
@@ -199,17 +213,31 @@ struct Fetch {
 
 impl Fetch {
     /// Partition by partition until the request's bytes are used up. The first batch found is returned
-    /// even if it is larger than asked; every later one counts (KIP-74).
-    fn read_all(&self) -> Vec<Outcome> {
-        let mut bytes_left = self.bytes_max;
-        let mut first = true;
+    /// even if it is larger than asked; every later one counts (KIP-74). `None`: the disk would have to be
+    /// waited for.
+    fn read_all(&self, cold: ColdReads) -> Option<Vec<Outcome>> {
+        let mut limits =
+            ReadLimits { isolation: self.isolation, bytes_left: self.bytes_max, at_least_one: true };
         let read = |target: &Target| {
-            let outcome = target.read(self.isolation, bytes_left, first);
-            bytes_left = bytes_left.saturating_sub(outcome.record_bytes());
-            first &= outcome.record_bytes() == 0;
-            outcome
+            let outcome = target.read(limits, cold)?;
+            limits.bytes_left = limits.bytes_left.saturating_sub(outcome.record_bytes());
+            limits.at_least_one &= outcome.record_bytes() == 0;
+            Some(outcome)
         };
         self.targets.iter().map(read).collect()
+    }
+
+    /// Reads without holding up the thread.
+    async fn read_anyhow(self: &Arc<Self>) -> Vec<Outcome> {
+        loop {
+            if let Some(outcomes) = self.read_all(ColdReads::Refuse) {
+                return outcomes;
+            }
+            let fetch = Arc::clone(self);
+            if let Some(outcomes) = blocking(move || fetch.read_all(ColdReads::Wait)).await {
+                return outcomes;
+            }
+        }
     }
 
     /// Errors and divergence are answered at once.
@@ -220,7 +248,7 @@ impl Fetch {
     }
 
     /// Parks until a partition moves, then reads again, until there is enough or time is up.
-    async fn wait(self, deadline: Instant) -> FetchResponse {
+    async fn wait(self: Arc<Self>, deadline: Instant) -> FetchResponse {
         let waiter = Arc::new(Notify::new());
         loop {
             for target in &self.targets {
@@ -229,7 +257,7 @@ impl Fetch {
                 }
             }
             // Read after registering: what moved in between is either seen here or wakes the waiter.
-            let outcomes = self.read_all();
+            let outcomes = self.read_anyhow().await;
             if self.is_enough(&outcomes) {
                 return self.respond(outcomes);
             }
@@ -321,7 +349,7 @@ fn partition_data(index: i32, isolation: Isolation, outcome: Outcome) -> Partiti
             partition_index: index,
             high_watermark: said.high_watermark,
             log_start_offset: said.log_start_offset,
-            records: Some(Bytes::new()),
+            records: Some(Payload::default()),
             diverging_epoch: EpochEndOffset { epoch, end_offset, ..Default::default() },
             ..Default::default()
         },
@@ -329,7 +357,7 @@ fn partition_data(index: i32, isolation: Isolation, outcome: Outcome) -> Partiti
             partition_index: index,
             error_code: failure.code.code(),
             high_watermark: -1,
-            records: Some(Bytes::new()),
+            records: Some(Payload::default()),
             ..Default::default()
         },
     }

@@ -2,16 +2,12 @@
 
 use std::{future::Future, sync::Arc, time::Instant};
 
-use bytes::Bytes;
-use millstream_protocol::{ApiKey, RequestHeader, ResponseHeader, response_header_version};
+use millstream_protocol::{ApiKey, RequestHeader, ResponseFrame, encode_response};
 use millstream_telemetry::Metrics;
-use millstream_types::codec::{Message, Writer};
+use millstream_types::codec::Message;
 use tracing::error;
 
-use crate::server::{
-    ConnectionContext,
-    response::{Reply, Segments},
-};
+use crate::server::{ConnectionContext, response::Reply};
 
 /// What a handler knows of its request beside the message itself.
 #[derive(Clone)]
@@ -44,53 +40,37 @@ impl RequestContext {
     }
 
     pub(super) fn now<R: Message>(self, response: &R) -> Reply {
-        self.encode(response).map_or(Reply::Close, Reply::Now)
+        self.encode(response, self.version).map_or(Reply::Close, Reply::Now)
     }
 
     /// In a version other than the request's.
     pub(super) fn now_in_version<R: Message>(self, response: &R, version: i16) -> Reply {
-        self.encode_version(response, version).map_or(Reply::Close, Reply::Now)
+        self.encode(response, version).map_or(Reply::Close, Reply::Now)
     }
 
     /// Keeps its place in the order; the next requests of the connection run meanwhile.
     pub(super) fn overlapping<R: Message>(self, response: impl Future<Output = R> + Send + 'static) -> Reply {
         Reply::Overlapping(Box::pin(async move {
             let response = response.await;
-            self.encode(&response)
+            self.encode(&response, self.version)
         }))
     }
 
     pub(super) fn later<R: Message>(self, response: impl Future<Output = R> + Send + 'static) -> Reply {
         Reply::Exclusive(Box::pin(async move {
             let response = response.await;
-            self.encode(&response)
+            self.encode(&response, self.version)
         }))
     }
 
     /// The whole frame. A response that its own version cannot carry is a bug of ours: it is logged and
     /// the connection closed, rather than the client left with half a truth.
-    pub(super) fn encode<R: Message>(&self, response: &R) -> Option<Segments> {
-        self.encode_version(response, self.version)
-    }
-
-    pub(super) fn encode_version<R: Message>(&self, response: &R, version: i16) -> Option<Segments> {
-        let mut writer = Writer::new();
-        let header = ResponseHeader { correlation_id: self.correlation_id, ..Default::default() };
-        let header_version = response_header_version(self.key, version);
-        let written =
-            header.write(&mut writer, header_version).and_then(|()| response.write(&mut writer, version));
-        if let Err(error) = written {
-            error!(api = ?self.key, version, %error, "a response could not be written");
-            return None;
-        }
-        let Ok(length) = i32::try_from(writer.len()) else {
-            error!(api = ?self.key, bytes = writer.len(), "a response is too large for a frame");
-            return None;
-        };
-        let mut segments = Segments::from(writer.into_segments());
-        segments.push_front(Bytes::copy_from_slice(&length.to_be_bytes()));
+    fn encode<R: Message>(&self, response: &R, version: i16) -> Option<ResponseFrame> {
+        let frame = encode_response(response, self.key, version, self.correlation_id)
+            .inspect_err(|error| error!(api = ?self.key, version, %error, "a response could not be written"))
+            .ok()?;
         self.metrics.observe_request(self.key.name(), self.received.elapsed().as_secs_f64() * 1000.0);
-        Some(segments)
+        Some(frame)
     }
 }
 

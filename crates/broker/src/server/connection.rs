@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use millstream_protocol::ResponseFrame;
 use tokio::{
     net::{TcpStream, tcp::OwnedWriteHalf},
     time::Instant,
@@ -15,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::{
     frame::{FrameError, FrameReader},
-    response::{Pending, Reply, Segments, write_all},
+    response::{Pending, Reply, write_all},
 };
 use crate::{api::Api, options::Advertised};
 
@@ -157,7 +158,7 @@ impl Connection {
         Ok(true)
     }
 
-    async fn answer(&mut self, segments: Segments) -> Result<(), FrameError> {
+    async fn answer(&mut self, segments: ResponseFrame) -> Result<(), FrameError> {
         write_all(&self.write, segments).await?;
         if self.pending.is_empty() {
             self.exclusive = false;

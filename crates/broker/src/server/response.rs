@@ -2,18 +2,23 @@
 
 use std::{collections::VecDeque, future::Future, io, pin::Pin, task::Poll};
 
-use bytes::Bytes;
-use tokio::net::tcp::OwnedWriteHalf;
+use millstream_protocol::ResponseFrame;
+use millstream_types::codec::Payload;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
+use tokio::{
+    io::Interest,
+    net::{TcpStream, tcp::OwnedWriteHalf},
+};
 
-/// The bytes of one response, length included, as segments that are written without being joined.
-pub(crate) type Segments = VecDeque<Bytes>;
+/// One call sends no more of a file, lest a fast reader keep a thread for itself.
+const SENDFILE_BYTES_MAX: usize = 4 << 20;
 
 /// A response to come; `None` closes the connection.
-pub(crate) type Later = Pin<Box<dyn Future<Output = Option<Segments>> + Send>>;
+pub(crate) type Later = Pin<Box<dyn Future<Output = Option<ResponseFrame>> + Send>>;
 
 /// A request's outcome.
 pub(crate) enum Reply {
-    Now(Segments),
+    Now(ResponseFrame),
     /// Keeps its place in the connection's order while the next requests on the same connection already
     /// run: an append need not wait for the flush of the one before it.
     Overlapping(Later),
@@ -46,7 +51,7 @@ impl Pending {
     }
 
     /// The oldest reply once it is ready. Cancel-safe. Pends for ever when there is none: guard it.
-    pub(crate) async fn next(&mut self) -> Option<Segments> {
+    pub(crate) async fn next(&mut self) -> Option<ResponseFrame> {
         std::future::poll_fn(|context| {
             let Some(front) = self.queue.front_mut() else { return Poll::Pending };
             front.as_mut().poll(context).map(|segments| {
@@ -58,32 +63,39 @@ impl Pending {
     }
 }
 
-/// Writes all segments with as few system calls as the kernel allows.
-pub(crate) async fn write_all(stream: &OwnedWriteHalf, mut segments: Segments) -> io::Result<usize> {
-    const SLICES_MAX: usize = 64;
-    let mut total = 0;
+/// Writes all segments with as few system calls as the kernel allows; what lies in files goes from there.
+pub(crate) async fn write_all(stream: &OwnedWriteHalf, mut segments: ResponseFrame) -> io::Result<()> {
+    let socket: &TcpStream = stream.as_ref();
     while !segments.is_empty() {
-        stream.writable().await?;
-        let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
-        let used =
-            segments.iter().zip(slices.iter_mut()).map(|(s, slot)| *slot = io::IoSlice::new(s)).count();
-        match stream.try_write_vectored(&slices[..used]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                total += written;
-                advance(&mut segments, written);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+        match socket.async_io(Interest::WRITABLE, || write_some(socket, &segments)).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => advance(&mut segments, written),
         }
     }
-    Ok(total)
+    Ok(())
 }
 
-fn advance(segments: &mut Segments, mut written: usize) {
+/// The slice of a file that comes first, or else all that comes before the next such slice.
+fn write_some(socket: &TcpStream, segments: &ResponseFrame) -> io::Result<usize> {
+    if let Some(Payload::File(slice)) = segments.front() {
+        let mut position = slice.position;
+        let length = slice.length.min(SENDFILE_BYTES_MAX);
+        return Ok(rustix::fs::sendfile(socket, &*slice.file, Some(&mut position), length)?);
+    }
+    const SLICES_MAX: usize = 64;
+    let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+    let in_memory = segments.iter().map_while(Payload::in_memory);
+    let used = in_memory.zip(slices.iter_mut()).map(|(s, slot)| *slot = io::IoSlice::new(s)).count();
+    // The kernel then waits for the file's bytes instead of sending a small packet before them.
+    let more = if used < segments.len() { SendFlags::MORE } else { SendFlags::empty() };
+    let flags = more | SendFlags::NOSIGNAL;
+    Ok(rustix::net::sendmsg(socket, &slices[..used], &mut SendAncillaryBuffer::default(), flags)?)
+}
+
+fn advance(segments: &mut ResponseFrame, mut written: usize) {
     while let Some(front) = segments.front_mut() {
         if written < front.len() {
-            *front = front.slice(written..);
+            front.advance(written);
             return;
         }
         written -= front.len();
@@ -97,9 +109,9 @@ mod tests {
 
     #[test]
     fn a_short_write_leaves_exactly_the_rest() {
-        let mut segments = Segments::from([Bytes::from("abc"), Bytes::from(""), Bytes::from("defg")]);
+        let mut segments = ResponseFrame::from(["abc", "", "defg"].map(Payload::from));
         advance(&mut segments, 4);
-        assert_eq!(segments, [Bytes::from("efg")]);
+        assert_eq!(segments, [Payload::from("efg")]);
         advance(&mut segments, 3);
         assert!(segments.is_empty());
     }

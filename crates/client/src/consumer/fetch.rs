@@ -168,7 +168,7 @@ fn open(
         end: Offset(end),
         log_start: Offset::from_wire(data.log_start_offset),
     };
-    let bytes = data.records.unwrap_or_default();
+    let bytes = data.records.unwrap_or_default().into_bytes();
     let mut aborted = Aborted::new(
         data.aborted_transactions.unwrap_or_default().into_iter().map(|a| (a.producer_id, a.first_offset)),
     );
@@ -292,7 +292,7 @@ mod tests {
             }
         });
         let data = PartitionData {
-            records: Some(Bytes::from(records.concat())),
+            records: Some(records.concat().into()),
             aborted_transactions: Some(aborted.collect()),
             ..Default::default()
         };

@@ -84,7 +84,7 @@ fn request(
     for (partition, _, batch) in &dispatch.batches {
         let data = PartitionProduceData {
             index: partition.partition.0,
-            records: Some(batch.clone()),
+            records: Some(batch.clone().into()),
             ..Default::default()
         };
         topics.entry(&partition.topic).or_default().push(data);

@@ -1,6 +1,5 @@
 //! Batches that no client should send: the broker answers with the code that `validate` has for them.
 
-use bytes::Bytes;
 use millstream_protocol::messages::{
     ProduceRequest,
     produce_request::{PartitionProduceData, TopicProduceData},
@@ -101,7 +100,7 @@ async fn every_kind_of_wrong_batch_gets_its_code() {
 async fn produce(client: &millstream_client::Client, topic: &TopicName, batch: Vec<u8>) -> ErrorCode {
     let leader = client.metadata().leader(&partition(topic, 0)).unwrap();
     let connection = client.broker(leader).await.unwrap();
-    let data = PartitionProduceData { index: 0, records: Some(Bytes::from(batch)), ..Default::default() };
+    let data = PartitionProduceData { index: 0, records: Some(batch.into()), ..Default::default() };
     let topic_data =
         TopicProduceData { name: topic.to_string(), partition_data: vec![data], ..Default::default() };
     let request =

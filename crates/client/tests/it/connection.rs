@@ -55,7 +55,7 @@ async fn api_versions(socket: &mut TcpStream, version: i16, id: i32, error_code:
         ApiVersion { api_key: ApiKey::ApiVersions as i16, min_version: 0, max_version, ..Default::default() };
     let answer = ApiVersionsResponse { error_code, api_keys: vec![range], ..Default::default() };
     for segment in encode_response(&answer, ApiKey::ApiVersions, version, id).unwrap() {
-        socket.write_all(&segment).await.unwrap();
+        socket.write_all(&segment.into_bytes()).await.unwrap();
     }
 }
 

@@ -33,6 +33,18 @@ pub trait File: Send + Sync + fmt::Debug {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
     /// Appends up to `length` bytes to `buffer`; fewer only at the end of the file.
     fn read_into(&self, buffer: &mut Vec<u8>, length: usize, position: u64) -> io::Result<()>;
+    /// Whether reading there would not wait for the disk, as far as samples tell.
+    fn is_cached(&self, _position: u64, _length: usize) -> bool {
+        true
+    }
+    /// Waits for the disk, so that reading there does not.
+    fn load(&self, _position: u64, _length: usize) -> io::Result<()> {
+        Ok(())
+    }
+    /// The operating system's file, which can send pieces of itself to a socket.
+    fn os_file(&self) -> Option<&Arc<std::fs::File>> {
+        None
+    }
     /// Writes all slices, one after the other.
     fn write_at(&self, slices: &[&[u8]], position: u64) -> io::Result<()>;
     fn sync_data(&self) -> io::Result<()>;

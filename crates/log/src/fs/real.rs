@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     fs::{self, OpenOptions},
-    io::{self, IoSlice},
+    io::{self, IoSlice, IoSliceMut},
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,7 +11,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::{
+    fs::{FallocateFlags, FlockOperation},
+    io::ReadWriteFlags,
+};
 
 use super::{Dir, DirEntry, File, Fs, Lock, OpenMode, Space};
 
@@ -20,6 +23,9 @@ const SLICES_MAX: usize = 512;
 
 /// As many are written without an allocation: what one batch takes, and a few more.
 const SLICES_FEW: usize = 8;
+
+/// What is read ahead is at least this; so a byte of each tells whether all of them are there.
+const SAMPLE_BYTES: usize = 64 << 10;
 
 /// A syncfs of a thousand files that only this process writes takes less.
 const SLOW_SYNC: Duration = Duration::from_millis(100);
@@ -38,7 +44,7 @@ impl Fs for RealFs {
             .create(write)
             .truncate(mode == OpenMode::Truncate)
             .open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile(Arc::new(file))))
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Dir>> {
@@ -96,7 +102,7 @@ impl Fs for RealFs {
 }
 
 #[derive(Debug)]
-struct RealFile(fs::File);
+struct RealFile(Arc<fs::File>);
 
 impl File for RealFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
@@ -119,7 +125,7 @@ impl File for RealFile {
             let done = buffer.len() - start;
             // The spare capacity may be larger than asked for; what comes too much is cut below.
             let spare = rustix::buffer::spare_capacity(buffer);
-            match rustix::io::pread(&self.0, spare, position + done as u64) {
+            match rustix::io::pread(&*self.0, spare, position + done as u64) {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => {}
@@ -128,6 +134,37 @@ impl File for RealFile {
         }
         buffer.truncate(start + length);
         Ok(())
+    }
+
+    fn is_cached(&self, position: u64, length: usize) -> bool {
+        let last = position + length.saturating_sub(1) as u64;
+        let samples = (position..last).step_by(SAMPLE_BYTES).chain([last]);
+        let cached = |at| {
+            let mut byte = [0];
+            let mut slices = [IoSliceMut::new(&mut byte)];
+            let read = rustix::io::preadv2(&*self.0, &mut slices, at, ReadWriteFlags::NOWAIT);
+            // Where this cannot be asked, reading is left to show it.
+            !matches!(read, Err(rustix::io::Errno::AGAIN))
+        };
+        samples.into_iter().all(cached)
+    }
+
+    fn load(&self, position: u64, length: usize) -> io::Result<()> {
+        let mut scratch = vec![0; SAMPLE_BYTES.min(length)];
+        let end = position + length as u64;
+        let mut position = position;
+        while position < end {
+            let piece = scratch.len().min(usize::try_from(end - position).unwrap_or(usize::MAX));
+            match self.read_at(&mut scratch[..piece], position)? {
+                0 => break,
+                read => position += read as u64,
+            }
+        }
+        Ok(())
+    }
+
+    fn os_file(&self) -> Option<&Arc<fs::File>> {
+        Some(&self.0)
     }
 
     fn write_at(&self, slices: &[&[u8]], position: u64) -> io::Result<()> {
@@ -145,7 +182,7 @@ impl File for RealFile {
         IoSlice::advance_slices(&mut pending, 0);
         while !pending.is_empty() {
             let some = &pending[..pending.len().min(SLICES_MAX)];
-            match rustix::io::pwritev(&self.0, some, position) {
+            match rustix::io::pwritev(&*self.0, some, position) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     position += count as u64;
@@ -171,7 +208,7 @@ impl File for RealFile {
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, length) {
+        match rustix::fs::fallocate(&*self.0, FallocateFlags::empty(), 0, length) {
             // A file system that cannot reserve still gives the length; `preallocate` is only a hint.
             Err(rustix::io::Errno::OPNOTSUPP) => self.0.set_len(length),
             other => Ok(other?),

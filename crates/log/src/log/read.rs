@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millstream_record::batch::{BatchError, BatchHeader, HEADER_BYTES};
-use millstream_types::Offset;
+use millstream_types::{
+    Offset,
+    codec::{FileSlice, Payload},
+};
 
 use super::{Ends, Log, Mark};
 use crate::{
     dir::Durability,
     error::{At, ReadError, StorageError},
-    scan::{Fault, Invalid, Located},
+    fs::File,
+    scan::{Fault, HeaderWalk, Invalid, Located},
     segment::Segment,
     txn_index::AbortedTxn,
 };
@@ -35,10 +38,21 @@ pub enum Isolation {
     LogEnd,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadResult {
+/// A copy of less costs less than sending it out of the file.
+const SLICE_BYTES_MIN: usize = 32 << 10;
+
+/// Whether [`Log::fetch`] may wait for a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColdReads {
+    Wait,
+    /// [`ReadError::WouldBlock`] instead.
+    Refuse,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadResult<R = Bytes> {
     /// Whole batches; empty when there is nothing (yet) or `max_bytes` does not allow the first.
-    pub records: Bytes,
+    pub records: R,
     pub high_watermark: Offset,
     pub last_stable_offset: Offset,
     pub log_start_offset: Offset,
@@ -48,20 +62,52 @@ pub struct ReadResult {
 }
 
 impl Log {
-    /// Reads batches of one segment, beginning with the one that holds `offset`.
+    /// Reads batches of one segment into memory, beginning with the one that holds `offset`.
     pub fn read(&self, request: ReadRequest) -> Result<ReadResult, ReadError> {
-        match self.read_once(request) {
+        self.read_with(request, ColdReads::Wait, |file, position, length| {
+            let mut bytes = Vec::new();
+            file.read_into(&mut bytes, length, position)?;
+            Ok(Bytes::from(bytes))
+        })
+    }
+
+    /// As [`Self::read`], but much is left where it is: in the file.
+    pub fn fetch(&self, request: ReadRequest, cold: ColdReads) -> Result<ReadResult<Payload>, ReadError> {
+        self.read_with(request, cold, |file, position, length| match file.os_file() {
+            Some(file) if length >= SLICE_BYTES_MIN => {
+                Ok(Payload::File(FileSlice { file: Arc::clone(file), position, length }))
+            }
+            _ => {
+                let mut bytes = Vec::new();
+                file.read_into(&mut bytes, length, position)?;
+                Ok(bytes.into())
+            }
+        })
+    }
+
+    fn read_with<R: Default>(
+        &self,
+        request: ReadRequest,
+        cold: ColdReads,
+        take: impl Fn(&dyn File, u64, usize) -> std::io::Result<R>,
+    ) -> Result<ReadResult<R>, ReadError> {
+        match self.read_once(request, cold, &take) {
             // The segment was deleted between finding it and opening its file.
             Err(ReadError::Storage(error)) if request.offset < self.log_start_offset() => {
                 tracing::debug!(partition = %self.partition, %error, "read what was being deleted");
-                self.read_once(request)
+                self.read_once(request, cold, &take)
             }
             Err(ReadError::Storage(error)) => Err(self.failed(error)),
             other => other,
         }
     }
 
-    fn read_once(&self, request: ReadRequest) -> Result<ReadResult, ReadError> {
+    fn read_once<R: Default>(
+        &self,
+        request: ReadRequest,
+        cold: ColdReads,
+        take: impl Fn(&dyn File, u64, usize) -> std::io::Result<R>,
+    ) -> Result<ReadResult<R>, ReadError> {
         self.check_online()?;
         let ends = self.ends.lock().clone();
         let (offset, log_start_offset) = (request.offset, self.log_start_offset());
@@ -71,7 +117,7 @@ impl Log {
         }
         let bound = self.bound(&ends, request.isolation)?;
         let mut result = ReadResult {
-            records: Bytes::new(),
+            records: R::default(),
             high_watermark: self.high_watermark(),
             last_stable_offset: self.last_stable_offset(),
             log_start_offset,
@@ -88,45 +134,48 @@ impl Log {
             let Some(first) = segment.locate(&*self.dir.fs, offset, end)? else {
                 continue;
             };
-            let Some((records, next)) =
-                self.read_from(segment, &first, end, bound.offset.min(next_base), &request)?
-            else {
+            let bound = bound.offset.min(next_base);
+            let Some(found) = self.batches_from(segment, first, end, bound, &request, cold)? else {
                 break;
             };
             if request.isolation == Isolation::ReadCommitted {
-                result.aborted = aborted_in(&segments, offset, next);
+                result.aborted = aborted_in(&segments, offset, found.next);
             }
-            result.records = records;
+            let file = segment.file(&*self.dir.fs)?;
+            result.records = take(&**file, first.position, found.bytes).at("read", segment.path())?;
             break;
         }
         Ok(result)
     }
 
-    /// The batches from `first` on that `max_bytes` allows, and the offset after the last.
-    fn read_from(
+    /// Which batches from `first` on `max_bytes` allows.
+    fn batches_from(
         &self,
         segment: &Segment,
-        first: &Located,
+        first: Located,
         end: u64,
         bound: Offset,
         request: &ReadRequest,
-    ) -> Result<Option<(Bytes, Offset)>, ReadError> {
+        cold: ColdReads,
+    ) -> Result<Option<Whole>, ReadError> {
         let first_bytes = first.header.size_in_bytes();
         if first_bytes > request.max_bytes && !request.at_least_one {
             return Ok(None);
         }
         let left = usize::try_from(end - first.position).unwrap_or(usize::MAX);
         let wanted = request.max_bytes.max(first_bytes).min(left);
-        // The header that follows is looked at as well: it vouches for the offsets of the last batch returned.
-        let look_ahead = wanted.saturating_add(HEADER_BYTES).min(left);
-        let mut bytes = Vec::new();
         let file = segment.file(&*self.dir.fs)?;
-        file.read_into(&mut bytes, look_ahead, first.position).at("read", segment.path())?;
-        let (whole, next) = whole_batches(&bytes, wanted, bound)
-            .map_err(|fault| segment.corrupt(&Invalid { position: first.position, fault }))?;
-        bytes.truncate(whole);
-        segment.remember(next, first.position + whole as u64);
-        Ok(Some((Bytes::from(bytes), next)))
+        if !file.is_cached(first.position, wanted) {
+            match cold {
+                ColdReads::Refuse => return Err(ReadError::WouldBlock),
+                ColdReads::Wait => file.load(first.position, wanted).at("read", segment.path())?,
+            }
+        }
+        let walk = segment.walk(&*self.dir.fs, first.position, end)?;
+        let whole = whole_batches(walk, wanted, bound).at("read", segment.path())?;
+        let whole = whole.map_err(|invalid| segment.corrupt(&invalid))?;
+        segment.remember(whole.next, first.position + whole.bytes as u64);
+        Ok(Some(whole))
     }
 
     /// A disk that cannot be read is not trusted any more.
@@ -170,44 +219,50 @@ impl Log {
     }
 }
 
-/// How many of the first `wanted` bytes are whole batches that fit together and lie below `bound`, and the
-/// offset after them. Of two that contradict each other neither is returned: which one is wrong is not known.
-/// What is corrupt behind good batches is met, and reported, by the read that begins there.
-fn whole_batches(bytes: &[u8], wanted: usize, bound: Offset) -> Result<(usize, Offset), Fault> {
-    // The end of the batches that are good, and of those before the last of them.
-    let (mut good, mut before) = ((0, None), (0, None));
+/// Batches that follow each other and are all there.
+#[derive(Clone, Copy, Debug)]
+struct Whole {
+    bytes: usize,
+    /// The offset after them.
+    next: Offset,
+}
+
+/// The batches within the first `wanted` bytes of the walk that fit together and lie below `bound`. The header
+/// that follows is looked at as well: it vouches for the offsets of the last one returned. Of two that
+/// contradict each other neither is returned: which one is wrong is not known. What is corrupt behind good
+/// batches is met, and reported, by the read that begins there.
+fn whole_batches(
+    mut walk: HeaderWalk<'_>,
+    wanted: usize,
+    bound: Offset,
+) -> std::io::Result<Result<Whole, Invalid>> {
+    // The batches that are good, and those before the last of them.
+    let (mut good, mut before): (Option<Whole>, Option<Whole>) = (None, None);
+    let (start, mut bytes) = (walk.position(), 0);
     loop {
-        let (start, next): (usize, Option<Offset>) = good;
-        if start >= bytes.len().min(wanted) && bytes.len() - start < HEADER_BYTES {
-            break;
-        }
-        let header = match BatchHeader::parse(&bytes[start..]) {
-            Ok(header) => header,
-            Err(error) if start == 0 => return Err(error.into()),
+        let header = match walk.next()? {
+            Ok(Some(batch)) => batch.header,
+            Ok(None) => break,
+            Err(invalid) if good.is_none() => return Ok(Err(invalid)),
+            Err(invalid) if matches!(invalid.fault, Fault::Offsets { .. }) => match before {
+                None => return Ok(Err(invalid)),
+                before => {
+                    good = before;
+                    break;
+                }
+            },
             Err(_) => break,
         };
-        let follows = next.is_none_or(|next| header.base_offset() >= next);
-        if !follows {
-            if before.0 == 0 {
-                return Err(Fault::offsets(&header, next.unwrap_or(bound)));
-            }
-            good = before;
+        bytes += header.size_in_bytes();
+        if header.next_offset() > bound && good.is_none() {
+            return Ok(Err(Invalid { position: start, fault: Fault::offsets(&header, bound) }));
+        }
+        if header.next_offset() > bound || bytes > wanted {
             break;
         }
-        let end = start + header.size_in_bytes();
-        let fits = header.last_offset_delta >= 0 && header.next_offset() <= bound;
-        if !fits && start == 0 {
-            return Err(Fault::offsets(&header, bound));
-        }
-        if !fits || end > wanted.min(bytes.len()) {
-            break;
-        }
-        (before, good) = (good, (end, Some(header.next_offset())));
+        (before, good) = (good, Some(Whole { bytes, next: header.next_offset() }));
     }
-    match good {
-        (whole, Some(next)) => Ok((whole, next)),
-        (_, None) => Err(BatchError::Truncated { needed: HEADER_BYTES, found: bytes.len() }.into()),
-    }
+    Ok(Ok(good.expect("the caller has found the first batch, and wants it")))
 }
 
 /// Where reading must stop in `segment`; None if all of it lies beyond the bound.

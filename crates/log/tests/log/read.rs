@@ -1,11 +1,13 @@
 //! What a read returns, and lookups by time and epoch.
 
-use millstream_log::{AppendOptions, Isolation, LogConfig, Origin, ReadRequest};
+use std::os::unix::fs::FileExt;
+
+use millstream_log::{AppendOptions, ColdReads, Isolation, LogConfig, Origin, ReadError, ReadRequest};
 use millstream_record::{
     Compression,
     batch::{BatchBuilder, BatchOptions, TimestampType, batches},
 };
-use millstream_types::{LeaderEpoch, Offset, TimestampMs};
+use millstream_types::{LeaderEpoch, Offset, TimestampMs, codec::Payload};
 
 use crate::support::*;
 
@@ -33,6 +35,54 @@ fn whole_batches_are_returned_and_the_first_even_if_it_is_too_large() {
     assert_eq!(batches(&read(5, size, false)).next().unwrap().unwrap().header.base_offset, 4);
     assert_eq!(read(0, 1 << 20, false).len(), 10 * size);
     assert_eq!(read(20, 1 << 20, true).len(), 0);
+}
+
+#[test]
+fn a_large_fetch_is_a_piece_of_the_file_and_a_small_one_a_copy() {
+    let data = Data::new();
+    let dirs = data.open();
+    let log = create(&dirs, LogConfig::default());
+    for _ in 0..10 {
+        append(&log, plain(10, 1000));
+    }
+    dirs.flush();
+    let size = plain(10, 1000).len();
+    for (offset, max_bytes) in [(0, 2 * size), (30, 2 * size), (0, 1 << 20), (50, 4 * size + 1)] {
+        let copied = log.read(request(offset, max_bytes, true)).unwrap();
+        let fetched = log.fetch(request(offset, max_bytes, true), ColdReads::Refuse).unwrap();
+        let records = match fetched.records {
+            Payload::Memory(bytes) => {
+                assert_eq!(bytes.len(), 2 * size, "so few are copied");
+                bytes.to_vec()
+            }
+            Payload::File(slice) => {
+                let mut bytes = vec![0; slice.length];
+                slice.file.read_exact_at(&mut bytes, slice.position).unwrap();
+                bytes
+            }
+        };
+        assert_eq!(records, copied.records);
+        assert_eq!(fetched.high_watermark, copied.high_watermark);
+    }
+}
+
+#[test]
+fn what_is_in_no_cache_is_read_only_where_waiting_is_allowed() {
+    // Not in memory, as the system's temporary directory may be.
+    let data = Data { root: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap() };
+    let dirs = data.open();
+    let log = create(&dirs, LogConfig::default());
+    for _ in 0..100 {
+        append(&log, plain(10, 10_000));
+    }
+    dirs.flush();
+    let fetch = |cold| log.fetch(request(500, 1 << 20, true), cold);
+    assert!(fetch(ColdReads::Refuse).is_ok());
+    let file = std::fs::File::open(data.log_file(0)).unwrap();
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    assert!(matches!(fetch(ColdReads::Refuse), Err(ReadError::WouldBlock)));
+    assert!(fetch(ColdReads::Wait).is_ok());
+    assert!(fetch(ColdReads::Refuse).is_ok(), "now it is in the cache");
 }
 
 #[test]

@@ -78,13 +78,13 @@ pub mod produce_request {
     #[derive(Debug, Clone, PartialEq)]
     pub struct PartitionProduceData {
         pub index: i32,
-        pub records: Option<Bytes>,
+        pub records: Option<Payload>,
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
     impl Default for PartitionProduceData {
         fn default() -> Self {
-            Self { index: 0, records: Some(Bytes::new()), unknown_tagged_fields: Vec::new() }
+            Self { index: 0, records: Some(Payload::default()), unknown_tagged_fields: Vec::new() }
         }
     }
 
@@ -93,7 +93,7 @@ pub mod produce_request {
             let flexible = version >= 9;
             Ok(Self {
                 index: r.i32()?,
-                records: r.nullable_bytes(flexible)?,
+                records: r.nullable_payload(flexible)?,
                 unknown_tagged_fields: r.unknown_tagged_fields(flexible)?,
             })
         }
@@ -101,7 +101,7 @@ pub mod produce_request {
         fn write(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
             let flexible = version >= 9;
             w.i32(self.index);
-            w.nullable_bytes(flexible, self.records.as_ref())?;
+            w.nullable_payload(flexible, self.records.as_ref())?;
             w.unknown_tagged_fields(flexible, &self.unknown_tagged_fields)
         }
     }

@@ -462,7 +462,7 @@ pub mod fetch_response {
         pub aborted_transactions: Option<Vec<AbortedTransaction>>,
         /// Versions 11+.
         pub preferred_read_replica: i32,
-        pub records: Option<Bytes>,
+        pub records: Option<Payload>,
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -479,7 +479,7 @@ pub mod fetch_response {
                 snapshot_id: SnapshotId::default(),
                 aborted_transactions: Some(Vec::new()),
                 preferred_read_replica: -1,
-                records: Some(Bytes::new()),
+                records: Some(Payload::default()),
                 unknown_tagged_fields: Vec::new(),
             }
         }
@@ -496,7 +496,7 @@ pub mod fetch_response {
                 log_start_offset: if version >= 5 { r.i64()? } else { -1 },
                 aborted_transactions: r.nullable_array(flexible, |r| AbortedTransaction::read(r, version))?,
                 preferred_read_replica: if version >= 11 { r.i32()? } else { -1 },
-                records: r.nullable_bytes(flexible)?,
+                records: r.nullable_payload(flexible)?,
                 diverging_epoch: EpochEndOffset::default(),
                 current_leader: LeaderIdAndEpoch::default(),
                 snapshot_id: SnapshotId::default(),
@@ -531,7 +531,7 @@ pub mod fetch_response {
             } else if self.preferred_read_replica != -1 {
                 return Err(EncodeError::not_in_version("PartitionData", "preferred_read_replica", version));
             }
-            w.nullable_bytes(flexible, self.records.as_ref())?;
+            w.nullable_payload(flexible, self.records.as_ref())?;
             let mut tagged = TaggedFields::default();
             if version >= 12 {
                 if self.diverging_epoch != EpochEndOffset::default() {

@@ -258,7 +258,7 @@ pub mod fetch_snapshot_response {
         pub current_leader: LeaderIdAndEpoch,
         pub size: i64,
         pub position: i64,
-        pub unaligned_records: Bytes,
+        pub unaligned_records: Payload,
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
 
@@ -270,7 +270,7 @@ pub mod fetch_snapshot_response {
                 snapshot_id: SnapshotId::read(r, version)?,
                 size: r.i64()?,
                 position: r.i64()?,
-                unaligned_records: r.bytes(true)?,
+                unaligned_records: r.payload(true)?,
                 current_leader: LeaderIdAndEpoch::default(),
                 unknown_tagged_fields: Vec::new(),
             };
@@ -290,7 +290,7 @@ pub mod fetch_snapshot_response {
             self.snapshot_id.write(w, version)?;
             w.i64(self.size);
             w.i64(self.position);
-            w.bytes(true, &self.unaligned_records)?;
+            w.payload(true, &self.unaligned_records)?;
             let mut tagged = TaggedFields::default();
             if self.current_leader != LeaderIdAndEpoch::default() {
                 tagged.put(0, |w| self.current_leader.write(w, version))?;

@@ -283,7 +283,7 @@ pub mod share_fetch_response {
         pub acknowledge_error_code: i16,
         pub acknowledge_error_message: Option<String>,
         pub current_leader: LeaderIdAndEpoch,
-        pub records: Bytes,
+        pub records: Payload,
         pub acquired_records: Vec<AcquiredRecords>,
         pub unknown_tagged_fields: Vec<(u32, Bytes)>,
     }
@@ -297,7 +297,7 @@ pub mod share_fetch_response {
                 acknowledge_error_code: r.i16()?,
                 acknowledge_error_message: r.nullable_string(true)?,
                 current_leader: LeaderIdAndEpoch::read(r, version)?,
-                records: r.bytes(true)?,
+                records: r.payload(true)?,
                 acquired_records: r.array(true, |r| AcquiredRecords::read(r, version))?,
                 unknown_tagged_fields: r.unknown_tagged_fields(true)?,
             })
@@ -310,7 +310,7 @@ pub mod share_fetch_response {
             w.i16(self.acknowledge_error_code);
             w.nullable_string(true, self.acknowledge_error_message.as_deref())?;
             self.current_leader.write(w, version)?;
-            w.bytes(true, &self.records)?;
+            w.payload(true, &self.records)?;
             w.array(true, &self.acquired_records, |w, e| e.write(w, version))?;
             w.unknown_tagged_fields(true, &self.unknown_tagged_fields)
         }

@@ -5,15 +5,17 @@
 //! `org.apache.kafka.common.protocol.{Readable, Writable, ByteBufferAccessor}`.
 //!
 //! Invariants: a length is compared with the bytes left before anything is allocated or sliced; no input
-//! panics; reading never copies byte fields, writing never copies large ones.
+//! panics; reading never copies byte fields, writing never copies large ones and never reads files.
 
 mod error;
+mod payload;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
+pub use payload::{FileSlice, Payload};
 pub use reader::Reader;
 pub use writer::{TaggedFields, Writer};
 

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::{
-    ARRAY_ELEMENTS_MAX, DecodeError, DecodeErrorKind, FIRST_ALLOCATION_ELEMENTS_MAX, Message,
+    ARRAY_ELEMENTS_MAX, DecodeError, DecodeErrorKind, FIRST_ALLOCATION_ELEMENTS_MAX, Message, Payload,
     STRING_BYTES_MAX, TAGGED_FIELDS_MAX,
 };
 use crate::Uuid;
@@ -149,6 +149,14 @@ impl Reader {
             return Ok(None);
         };
         self.take(length).map(Some)
+    }
+
+    pub fn payload(&mut self, flexible: bool) -> Result<Payload, DecodeError> {
+        self.bytes(flexible).map(Payload::Memory)
+    }
+
+    pub fn nullable_payload(&mut self, flexible: bool) -> Result<Option<Payload>, DecodeError> {
+        Ok(self.nullable_bytes(flexible)?.map(Payload::Memory))
     }
 
     pub fn array<T>(

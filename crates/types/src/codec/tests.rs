@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::*;
@@ -111,8 +113,23 @@ fn a_long_payload_is_a_segment_of_its_own_and_a_short_one_is_not() {
     w.i8(1);
     assert_eq!(w.len(), 4 + 5 + 512 + 1);
     let segments = w.into_segments();
-    assert_eq!(segments.iter().map(Bytes::len).collect::<Vec<_>>(), [9, 512, 1]);
-    assert_eq!(segments[1].as_ptr(), long.as_ptr());
+    assert_eq!(segments.iter().map(Payload::len).collect::<Vec<_>>(), [9, 512, 1]);
+    assert_eq!(segments[1].in_memory().unwrap().as_ptr(), long.as_ptr());
+}
+
+#[test]
+fn records_in_a_file_are_announced_and_stay_in_the_file() {
+    let file = Arc::new(std::fs::File::open("/dev/null").unwrap());
+    let slice = Payload::File(FileSlice { file, position: 7, length: 300 });
+    for flexible in [false, true] {
+        let mut w = Writer::new();
+        w.nullable_payload(flexible, Some(&slice)).unwrap();
+        w.nullable_payload(flexible, None).unwrap();
+        let segments = w.into_segments();
+        let head = if flexible { vec![0xad, 0x02] } else { vec![0, 0, 0x01, 0x2c] };
+        let tail = if flexible { vec![0] } else { vec![0xff; 4] };
+        assert_eq!(segments, [Payload::from(head), slice.clone(), Payload::from(tail)]);
+    }
 }
 
 #[test]

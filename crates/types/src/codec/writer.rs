@@ -1,15 +1,15 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{EncodeError, Message, STRING_BYTES_MAX, TAGGED_FIELDS_MAX};
+use super::{EncodeError, Message, Payload, STRING_BYTES_MAX, TAGGED_FIELDS_MAX};
 use crate::Uuid;
 
 /// From this length on, bytes keep their own memory instead of being copied.
 const OWN_SEGMENT_BYTES_MIN: usize = 512;
 
-/// Collects what is written as segments that can be handed to `writev` one after the other.
+/// Collects what is written as segments that can be handed to the socket one after the other.
 #[derive(Clone, Debug, Default)]
 pub struct Writer {
-    segments: Vec<Bytes>,
+    segments: Vec<Payload>,
     /// Bytes in `segments`.
     finished: usize,
     tail: BytesMut,
@@ -43,21 +43,25 @@ impl Writer {
     }
 
     /// What was written, in order; joined it is the message. No segment is empty.
-    pub fn into_segments(mut self) -> Vec<Bytes> {
+    pub fn into_segments(mut self) -> Vec<Payload> {
         self.finish_tail();
         self.segments
     }
 
+    /// What was written, joined. Slices of files cannot be: who writes those takes the segments.
     pub fn into_bytes(mut self) -> Bytes {
         if self.segments.is_empty() {
             return self.tail.freeze();
         }
         self.finish_tail();
-        if self.segments.len() == 1 {
-            return self.segments.remove(0);
+        let in_memory = |segment: &Payload| segment.in_memory().cloned();
+        let segments: Vec<Bytes> =
+            self.segments.iter().map(|s| in_memory(s).expect("files are written as segments")).collect();
+        if let [only] = segments.as_slice() {
+            return only.clone();
         }
         let mut joined = BytesMut::with_capacity(self.finished);
-        self.segments.iter().for_each(|segment| joined.extend_from_slice(segment));
+        segments.iter().for_each(|segment| joined.extend_from_slice(segment));
         joined.freeze()
     }
 
@@ -105,15 +109,13 @@ impl Writer {
             self.tail.extend_from_slice(&payload);
             return;
         }
-        self.finish_tail();
-        self.finished += payload.len();
-        self.segments.push(payload);
+        self.put_segment(Payload::Memory(payload));
     }
 
     /// What another writer collected.
     pub fn append(&mut self, other: Writer) {
         for segment in other.segments {
-            self.put_payload(segment);
+            self.put_segment(segment);
         }
         self.tail.extend_from_slice(&other.tail);
     }
@@ -150,6 +152,24 @@ impl Writer {
     pub fn nullable_bytes(&mut self, flexible: bool, value: Option<&Bytes>) -> Result<(), EncodeError> {
         match value {
             Some(value) => self.bytes(flexible, value)?,
+            None => self.null_length(flexible),
+        }
+        Ok(())
+    }
+
+    pub fn payload(&mut self, flexible: bool, value: &Payload) -> Result<(), EncodeError> {
+        self.length(flexible, value.len())?;
+        match value {
+            Payload::Memory(bytes) => self.put_payload(bytes.clone()),
+            slice if slice.is_empty() => {}
+            slice => self.put_segment(slice.clone()),
+        }
+        Ok(())
+    }
+
+    pub fn nullable_payload(&mut self, flexible: bool, value: Option<&Payload>) -> Result<(), EncodeError> {
+        match value {
+            Some(value) => self.payload(flexible, value)?,
             None => self.null_length(flexible),
         }
         Ok(())
@@ -247,10 +267,16 @@ impl Writer {
         self.tail.put_u8(raw as u8);
     }
 
+    fn put_segment(&mut self, segment: Payload) {
+        self.finish_tail();
+        self.finished += segment.len();
+        self.segments.push(segment);
+    }
+
     fn finish_tail(&mut self) {
         if !self.tail.is_empty() {
             self.finished += self.tail.len();
-            self.segments.push(self.tail.split().freeze());
+            self.segments.push(Payload::Memory(self.tail.split().freeze()));
         }
     }
 }
