@@ -50,14 +50,30 @@ impl Pending {
         self.queue.push_back(reply);
     }
 
-    /// The oldest reply once it is ready. Cancel-safe. Pends for ever when there is none: guard it.
+    /// The oldest replies once the first of them is ready, joined with those that are ready by then: a flush
+    /// often answers several requests, and one write is enough for all. `None` closes the connection.
+    /// Cancel-safe. Pends for ever when there is none: guard it.
     pub(crate) async fn next(&mut self) -> Option<ResponseFrame> {
         std::future::poll_fn(|context| {
-            let Some(front) = self.queue.front_mut() else { return Poll::Pending };
-            front.as_mut().poll(context).map(|segments| {
-                self.queue.pop_front();
-                segments
-            })
+            let mut joined: Option<ResponseFrame> = None;
+            while let Some(front) = self.queue.front_mut() {
+                match front.as_mut().poll(context) {
+                    Poll::Ready(Some(frame)) => {
+                        self.queue.pop_front();
+                        match &mut joined {
+                            Some(joined) => joined.extend(frame),
+                            None => joined = Some(frame),
+                        }
+                    }
+                    Poll::Ready(None) => {
+                        // What is ready goes out before the connection is closed.
+                        *front = Box::pin(std::future::ready(None));
+                        return Poll::Ready(joined);
+                    }
+                    Poll::Pending => break,
+                }
+            }
+            joined.map_or(Poll::Pending, |joined| Poll::Ready(Some(joined)))
         })
         .await
     }
@@ -114,5 +130,22 @@ mod tests {
         assert_eq!(segments, [Payload::from("efg")]);
         advance(&mut segments, 3);
         assert!(segments.is_empty());
+    }
+
+    #[tokio::test]
+    async fn replies_that_are_ready_are_joined_and_go_out_before_the_connection_is_closed() {
+        fn ready(text: Option<&'static str>) -> Later {
+            Box::pin(std::future::ready(text.map(|text| ResponseFrame::from([text.into()]))))
+        }
+        let (answer, waited_for) = tokio::sync::oneshot::channel();
+        let mut pending = Pending::default();
+        pending.push(ready(Some("a")));
+        pending.push(ready(Some("b")));
+        pending.push(Box::pin(async { waited_for.await.ok() }));
+        pending.push(ready(None));
+        assert_eq!(pending.next().await.unwrap(), ["a", "b"].map(Payload::from));
+        answer.send(ResponseFrame::from(["c".into()])).unwrap();
+        assert_eq!(pending.next().await.unwrap(), [Payload::from("c")]);
+        assert_eq!(pending.next().await, None);
     }
 }
