@@ -37,15 +37,6 @@ pub(crate) fn write_topic_id(fs: &dyn Fs, dir: &Path, id: Uuid) -> Result<Arc<dy
     fs.open(&path, OpenMode::Write).at("open", &path)
 }
 
-/// The file as a killed process may have left it, to be synced.
-pub(crate) fn open_to_sync(fs: &dyn Fs, dir: &Path) -> Result<Option<Arc<dyn File>>, StorageError> {
-    let path = dir.join(PARTITION_METADATA);
-    match fs.open(&path, OpenMode::Read) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some).at("open", &path),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,10 +31,6 @@ pub enum Plant {
     SyncNoDirectories,
     /// Producers send without sequence numbers, so that repetitions are not recognised.
     ForgetSequences,
-    /// After a sync that failed the disk never writes what it was to sync, whatever is synced later. That is
-    /// no lie but what Linux does: a process that is started again on the same page cache, without a
-    /// reboot, would have to write such data anew. The log does not do so yet.
-    ForgetFailedSyncs,
 }
 
 /// What to simulate.

@@ -100,6 +100,9 @@ impl Node {
         };
         let dirs = LogDirs::open(options(disk, incarnation, now))
             .map_err(|error| blame(format!("cannot open: {error}")))?;
+        if let Some(reason) = dirs.dirs().into_iter().find_map(|dir| dir.offline) {
+            return Err(blame(reason));
+        }
         if let Some(offline) = dirs.recovery().offline.first() {
             return Err(blame(format!("{} is offline: {}", offline.partition, offline.reason)));
         }

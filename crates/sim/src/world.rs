@@ -80,7 +80,6 @@ impl World {
         let lies = Lies {
             syncs_no_files: plant == Some(Plant::SyncNoFiles),
             syncs_no_dirs: plant == Some(Plant::SyncNoDirectories),
-            forgets_failed_syncs: plant == Some(Plant::ForgetFailedSyncs),
         };
         let files = first_files();
         let files: Vec<(&Path, String)> =
@@ -233,6 +232,8 @@ impl World {
         self.node = None;
         if self.disk.is_off() || restart == Restart::PowerCut {
             self.cut_power();
+        } else {
+            self.disk.evict_some();
         }
         self.disk.disarm();
         self.data.node_died();
@@ -285,6 +286,7 @@ impl World {
     fn finish(&mut self) -> Result<(), String> {
         self.note("the end: nothing fails any more".to_owned());
         self.disk.set_free(None);
+        self.disk.settle_errors();
         for restart in [Restart::Killed, Restart::PowerCut, Restart::Clean] {
             self.disk.disarm();
             self.restart(restart, Calm::Yes)?;

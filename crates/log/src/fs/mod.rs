@@ -3,7 +3,9 @@
 //!
 //! Durability as the log understands it: file contents are safe after [`File::sync_data`]; names (created,
 //! renamed, removed) are safe after [`Fs::sync_dir`] of their directory; [`Dir::sync_all`] makes both safe
-//! for the whole file system that holds the directory.
+//! for the whole file system that holds the directory. A sync that fails is final (Linux): what it did not
+//! write counts as written from then on and reads right until memory is short or the power goes, so only
+//! [`write_again`] makes it durable.
 
 mod real;
 
@@ -103,6 +105,35 @@ pub(crate) fn read_file(fs: &dyn Fs, path: &Path) -> io::Result<Option<Vec<u8>>>
     let mut bytes = Vec::new();
     file.read_into(&mut bytes, length, 0)?;
     Ok(Some(bytes))
+}
+
+/// Writes a part of a file over itself, so that the next sync really writes it.
+pub(crate) fn write_again(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
+    const PIECE_BYTES: u64 = 1 << 20;
+    let mut piece = Vec::new();
+    let mut position = from;
+    while position < to {
+        piece.clear();
+        file.read_into(&mut piece, (to - position).min(PIECE_BYTES) as usize, position)?;
+        if piece.is_empty() {
+            break;
+        }
+        file.write_at(&[&piece], position)?;
+        position += piece.len() as u64;
+    }
+    Ok(())
+}
+
+/// The whole of a file, to be synced; None if it is not there.
+pub(crate) fn write_file_again(fs: &dyn Fs, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+    // Looked for first: opened for writing it would be created.
+    match fs.open(path, OpenMode::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => drop(other?),
+    }
+    let file = fs.open(path, OpenMode::Write)?;
+    write_again(&*file, 0, file.length()?)?;
+    Ok(Some(file))
 }
 
 /// Removes a file that may not be there.

@@ -84,12 +84,14 @@ impl Log {
         appender.producers.expire(now, self.dir.shared.producer_id_expiration_ms());
     }
 
-    /// `flush.ms`, when durability is the system's.
+    /// When durability is the system's: `flush.ms`, and what was rolled, as Kafka does, so that a crash leaves
+    /// no more than a segment to scan and to write again.
     pub(crate) fn flush_if_due(self: &Arc<Self>, now: TimestampMs) {
         let flush_ms = self.config().flush_ms;
         let mut appender = self.appender.lock();
         let last = *appender.last_flush.get_or_insert(now);
-        if now.since(last) >= flush_ms && self.durable_offset() < appender.next_offset {
+        let due = self.has_rolled() || now.since(last) >= flush_ms;
+        if due && self.durable_offset() < appender.next_offset {
             appender.last_flush = Some(now);
             self.enqueue();
         }

@@ -21,11 +21,11 @@ use crate::{
     config::LogConfig,
     dir::LogDir,
     error::{At, LogError, Offline, StorageError},
-    fs::{Fs, OpenMode, remove_if_there},
+    fs::{File, Fs, OpenMode, remove_if_there, write_file_again},
     index::Check,
     leader_epoch::LeaderEpochs,
     names::{CLEANED, DELETED, INDEX, LOG, SNAPSHOT, SWAP, TIME_INDEX, TXN_INDEX, file_path, parse_file},
-    partition_metadata::{open_to_sync, read_topic_id, write_topic_id},
+    partition_metadata::{PARTITION_METADATA, read_topic_id, write_topic_id},
     scan::HeaderWalk,
     segment::{IndexProgress, Segment},
 };
@@ -58,6 +58,7 @@ pub(crate) struct Loaded {
 pub(crate) fn load(dir: &Arc<LogDir>, options: LoadOptions) -> Result<Option<Loaded>, LogError> {
     let fs = &*dir.fs;
     let files = Files::tidy(fs, &options)?;
+    let written_again = if options.clean { Vec::new() } else { files.write_again(fs, &options)? };
     let topic_id = match read_topic_id(fs, &options.path)? {
         Some(id) => id,
         None if options.partition.topic.as_str() == crate::names::METADATA_TOPIC => Uuid::METADATA_TOPIC,
@@ -73,7 +74,7 @@ pub(crate) fn load(dir: &Arc<LogDir>, options: LoadOptions) -> Result<Option<Loa
         next_offset: options.log_start_offset,
         epochs: LeaderEpochs::read(fs, &options.path)?,
         aborted_unknown_from: None,
-        unsynced: Unsynced::default(),
+        unsynced: Unsynced { files: written_again, dirs: Vec::new() },
         cut: None,
         scanned_bytes: 0,
     };
@@ -172,6 +173,24 @@ impl Files {
                 let path = dir.join(&entry.name);
                 fs.remove_file(&path).at("remove", &path)?;
             }
+        }
+        Ok(files)
+    }
+
+    /// What is written once beside the log, as far as the recovery point does not vouch for it, before it is
+    /// read; see [`SegmentScan::flushed_until`]. Not so indexes, which are made anew, and checkpoints, which were
+    /// synced before they got their names. The files still have to be synced.
+    fn write_again(&self, fs: &dyn Fs, options: &LoadOptions) -> Result<Vec<Arc<dyn File>>, StorageError> {
+        let point = options.recovery_point;
+        let active = self.segments.range(..=point).next_back().copied().unwrap_or(point);
+        let names = self.snapshots.range(point..).map(|offset| (*offset, SNAPSHOT));
+        let names = names.chain(self.segments.range(active..).map(|base| (*base, TXN_INDEX)));
+        let paths = names.map(|(offset, kind)| file_path(&options.path, offset, kind));
+        // The first flush of a log covers it.
+        let metadata = (point == Offset::ZERO).then(|| options.path.join(PARTITION_METADATA));
+        let mut files = Vec::new();
+        for path in paths.chain(metadata) {
+            files.extend(write_file_again(fs, &path).at("write again", &path)?);
         }
         Ok(files)
     }
@@ -334,6 +353,7 @@ impl Loader<'_> {
             dir: &self.options.path,
             base_offset,
             trusted_until: if self.options.clean { Offset::ZERO } else { self.options.recovery_point },
+            flushed_until: (!self.options.clean).then_some(self.durable_until),
             cleaned_until: self.options.cleaned_until,
             index_interval_bytes: self.options.config.index_interval_bytes,
         };
@@ -492,7 +512,6 @@ impl Loader<'_> {
         if !durable {
             // Whoever was killed here may not have synced what is found now.
             self.unsynced.add_dir(&path);
-            self.unsynced.files.extend(open_to_sync(&*self.dir.fs, &path)?);
             for segment in self.segments.iter().rev() {
                 self.unsynced.files.extend(segment.aborted.open_to_sync(&*self.dir.fs)?);
                 if segment.base_offset <= self.options.recovery_point {

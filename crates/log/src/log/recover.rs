@@ -5,13 +5,16 @@
 //! reported. Damage to what was durable: the partition goes offline and nothing is changed. A disk that does
 //! not read: an error.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use millstream_types::{LeaderEpoch, Offset, TimestampMs, TopicPartition};
 
 use crate::{
     error::{At, StorageError},
-    fs::{File, Fs, OpenMode},
+    fs::{File, Fs, OpenMode, write_again},
     index::{Check, OffsetEntry, SparseIndex, TimeEntry},
     names::{INDEX, LOG, TIME_INDEX, TXN_INDEX, file_path},
     scan::{Fault, HeaderWalk, Located, verify_crc},
@@ -58,6 +61,8 @@ pub(super) struct SegmentScan<'a> {
     pub(super) base_offset: Offset,
     /// Below it the index is believed, if it looks right.
     pub(super) trusted_until: Offset,
+    /// From here on it is not known whether a sync has failed; None if none has.
+    pub(super) flushed_until: Option<Offset>,
     /// Below it compaction may have left gaps.
     pub(super) cleaned_until: Offset,
     pub(super) index_interval_bytes: u32,
@@ -95,7 +100,12 @@ impl SegmentScan<'_> {
     fn scan(&self, file: &dyn File, path: &Path, scanned: &mut Scanned) -> Result<(), StorageError> {
         let mut walk = HeaderWalk::new(file, self.base_offset, scanned.end, scanned.file_length);
         let mut buffer = Vec::new();
+        let mut flushed_until = self.flushed_until;
         loop {
+            if flushed_until.take_if(|until| *until <= scanned.next_offset).is_some() {
+                self.write_again(file, scanned).at("write again", path)?;
+                walk = HeaderWalk::new(file, self.base_offset, scanned.end, scanned.file_length);
+            }
             let batch = match walk.next().at("read", path)? {
                 Ok(None) => return Ok(()),
                 Ok(Some(batch)) => batch,
@@ -125,6 +135,17 @@ impl SegmentScan<'_> {
                 scanned.epochs.push((epoch, header.base_offset()));
             }
         }
+    }
+
+    /// Batches that no flush is known to cover may be in memory alone, and clean there. They are written over
+    /// themselves before they are looked at, not after: until then memory may drop them.
+    fn write_again(&self, file: &dyn File, scanned: &Scanned) -> io::Result<()> {
+        let mut walk = HeaderWalk::new(file, self.base_offset, scanned.end, scanned.file_length);
+        let mut end = scanned.end;
+        while let Ok(Some(batch)) = walk.next()? {
+            end = batch.end();
+        }
+        write_again(file, scanned.end, end)
     }
 
     /// The segment with the part of its indexes that can be believed, and the batch to begin with.

@@ -48,6 +48,7 @@ impl Log {
             dir: &self.path,
             base_offset: target.base_offset,
             trusted_until,
+            flushed_until: None,
             cleaned_until: Offset(i64::MAX),
             index_interval_bytes: self.config().index_interval_bytes,
         };

@@ -1,5 +1,6 @@
 //! A disk in memory that keeps apart what was written and what was synced, so that a test can cut the power:
-//! of what was not synced, any part may be there afterwards. It can also run full, or fail.
+//! of what was not synced, any part may be there afterwards. It can also run full, or fail; what a failed sync
+//! did not write counts as written.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,6 +41,8 @@ enum Node {
 struct Inode {
     data: Vec<u8>,
     synced: Vec<u8>,
+    /// For each byte of `data`: the next sync writes it.
+    dirty: Vec<bool>,
 }
 
 /// What fails from now on.
@@ -85,7 +88,7 @@ impl Disk {
         match state.names.get(path) {
             Some(Node::File(inode)) => {
                 let inode = *inode;
-                state.inodes[inode] = Inode { synced: data.clone(), data };
+                state.inodes[inode] = Inode::synced(data);
             }
             other => panic!("{} is {other:?}", path.display()),
         }
@@ -118,6 +121,32 @@ impl Disk {
 }
 
 impl Inode {
+    fn synced(data: Vec<u8>) -> Self {
+        Self { dirty: vec![false; data.len()], synced: data.clone(), data }
+    }
+
+    fn set_length(&mut self, length: usize) {
+        self.data.resize(length, 0);
+        self.dirty.resize(length, true);
+    }
+
+    fn write(&mut self, position: usize, bytes: &[u8]) {
+        let end = position + bytes.len();
+        self.set_length(self.data.len().max(end));
+        self.data[position..end].copy_from_slice(bytes);
+        self.dirty[position..end].fill(true);
+    }
+
+    fn sync(&mut self) {
+        self.synced.resize(self.data.len(), 0);
+        for ((synced, byte), _) in
+            self.synced.iter_mut().zip(&self.data).zip(&self.dirty).filter(|(_, dirty)| **dirty)
+        {
+            *synced = *byte;
+        }
+        self.dirty.fill(false);
+    }
+
     fn after_power_cut(&self, choose: &mut impl FnMut() -> bool) -> Inode {
         let longest = self.data.len().max(self.synced.len());
         let length = if choose() { self.data.len() } else { self.synced.len() };
@@ -134,7 +163,7 @@ impl Inode {
             data.extend(if now == then || choose() { now } else { then });
         }
         data.truncate(length);
-        Inode { synced: data.clone(), data }
+        Inode::synced(data)
     }
 }
 
@@ -142,6 +171,14 @@ impl State {
     fn check(&self, fault: Fault) -> io::Result<()> {
         // EIO, as the kernel says it.
         if self.fault == fault { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+
+    fn check_sync(&mut self, inodes: &[usize]) -> io::Result<()> {
+        self.check(Fault::Sync).inspect_err(|_| {
+            for inode in inodes {
+                self.inodes[*inode].dirty.fill(false);
+            }
+        })
     }
 
     fn inode(&self, path: &Path) -> io::Result<usize> {
@@ -157,7 +194,7 @@ impl Fs for Disk {
         let mut state = self.0.lock();
         let inode = match (state.inode(path), mode) {
             (Ok(inode), OpenMode::Truncate) => {
-                state.inodes[inode].data.clear();
+                state.inodes[inode].set_length(0);
                 inode
             }
             (Ok(inode), _) => inode,
@@ -266,11 +303,12 @@ impl Lock for Unlocked {}
 impl Dir for Disk {
     fn sync_all(&self) -> io::Result<()> {
         let mut state = self.0.lock();
-        state.check(Fault::Sync)?;
+        let all: Vec<usize> = (0..state.inodes.len()).collect();
+        state.check_sync(&all)?;
         state.syncs.push("all".to_owned());
         state.synced_names = state.names.clone();
         for inode in &mut state.inodes {
-            inode.synced.clone_from(&inode.data);
+            inode.sync();
         }
         Ok(())
     }
@@ -310,9 +348,7 @@ impl File for DiskFile {
         let mut position = position as usize;
         for slice in slices {
             let fits = state.space.map_or(slice.len(), |space| space.min(slice.len()));
-            let data = &mut state.inodes[self.inode].data;
-            data.resize(data.len().max(position + fits), 0);
-            data[position..position + fits].copy_from_slice(&slice[..fits]);
+            state.inodes[self.inode].write(position, &slice[..fits]);
             position += fits;
             state.space = state.space.map(|space| space - fits);
             if fits < slice.len() {
@@ -324,10 +360,9 @@ impl File for DiskFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.0.lock();
-        state.check(Fault::Sync)?;
+        state.check_sync(&[self.inode])?;
         state.syncs.push(self.path.display().to_string());
-        let inode = &mut state.inodes[self.inode];
-        inode.synced.clone_from(&inode.data);
+        state.inodes[self.inode].sync();
         Ok(())
     }
 
@@ -335,9 +370,9 @@ impl File for DiskFile {
         let mut state = self.disk.0.lock();
         state.check(Fault::Write)?;
         let length = length as usize;
-        let data = &mut state.inodes[self.inode].data;
-        let freed = data.len().saturating_sub(length);
-        data.resize(length, 0);
+        let inode = &mut state.inodes[self.inode];
+        let freed = inode.data.len().saturating_sub(length);
+        inode.set_length(length);
         state.space = state.space.map(|space| space + freed);
         Ok(())
     }
@@ -348,9 +383,9 @@ impl File for DiskFile {
 
     fn allocate(&self, length: u64) -> io::Result<()> {
         let mut state = self.disk.0.lock();
-        let data = &mut state.inodes[self.inode].data;
-        let more = (length as usize).saturating_sub(data.len());
-        data.resize(data.len().max(length as usize), 0);
+        let inode = &mut state.inodes[self.inode];
+        let more = (length as usize).saturating_sub(inode.data.len());
+        inode.set_length(inode.data.len().max(length as usize));
         if let Some(space) = state.space {
             if more > space {
                 return Err(io::ErrorKind::StorageFull.into());

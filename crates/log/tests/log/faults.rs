@@ -1,16 +1,22 @@
 //! A disk that is full, fails, or loses power; files that were damaged.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use millstream_log::{
-    Durability, Intervals, Isolation, LogConfig, LogDirs, OpenError, OpenOptions, Origin, ReadError,
-    ReadRequest,
+    Durability, FlushWith, Intervals, Isolation, LogConfig, LogDirs, OpenError, OpenOptions, Origin,
+    ReadError, ReadRequest,
 };
+use millstream_record::control::ControlType;
 use millstream_types::{BrokerId, ErrorCode, Offset};
 
 use crate::{
     disk::{Disk, Fault},
     support::*,
+    transactions::{end, transactional},
 };
 
 fn on_disk(disk: &Disk) -> OpenOptions {
@@ -97,6 +103,40 @@ fn a_failing_write_or_sync_takes_the_directory_offline_and_nothing_is_acknowledg
         drop((log, dirs));
         let dirs = LogDirs::open(on_disk(&disk)).unwrap();
         assert!(!dirs.recovery().clean);
+    }
+}
+
+/// Linux counts what a failed sync did not write as written: a process that starts again without a reboot reads
+/// it, and a sync of it does nothing.
+#[test]
+fn what_a_failed_sync_left_in_memory_alone_is_on_the_disk_after_the_next_start() {
+    for flush_with in [FlushWith::Auto, FlushWith::Fdatasync] {
+        let disk = Disk::default();
+        let open = || LogDirs::open(OpenOptions { flush_with, ..on_disk(&disk) }).unwrap();
+        let dirs = open();
+        let log = create(&dirs, LogConfig { segment_bytes: 500, ..LogConfig::default() });
+        disk.set_fault(Fault::Sync);
+        for n in 0..5 {
+            append(&log, transactional(1, 0, n * 2, 2));
+            end(&log, 1, ControlType::Abort);
+        }
+        dirs.flush();
+        assert!(log.is_offline() && log.segment_count() > 1);
+        disk.set_fault(Fault::None);
+        drop((log, dirs));
+        let dirs = open();
+        let log = dirs.get(&partition()).unwrap();
+        assert_eq!(log.high_watermark(), Offset(15));
+        drop((log, dirs));
+        let cut = disk.after_power_cut(|| false);
+        let (mut kinds, files) = (BTreeSet::new(), disk.files_below("/data/kafka/t-0"));
+        for path in &files {
+            assert_eq!(cut.bytes(path), disk.bytes(path), "{}", path.display());
+            kinds.extend(path.extension().and_then(|kind| kind.to_str()).map(str::to_owned));
+        }
+        for kind in ["log", "metadata", "snapshot", "timeindex", "txnindex"] {
+            assert!(kinds.contains(kind), "no {kind} among {files:?}");
+        }
     }
 }
 
@@ -412,6 +452,25 @@ fn under_os_durability_nothing_waits_and_flush_messages_flushes() {
     dirs.tick(NOW.plus_ms(1000));
     dirs.flush();
     assert_eq!(log.durable_offset(), Offset(4));
+}
+
+#[test]
+fn under_os_durability_a_segment_that_was_left_is_flushed_soon() {
+    let disk = Disk::default();
+    let dirs = LogDirs::open(OpenOptions { durability: Durability::Os, ..on_disk(&disk) }).unwrap();
+    let log = create(&dirs, LogConfig { segment_bytes: 500, ..LogConfig::default() });
+    append(&log, plain(1, 300));
+    dirs.tick(NOW.plus_ms(1000));
+    dirs.flush();
+    let durable = log.durable_offset();
+    append(&log, plain(1, 300));
+    assert_eq!((log.segment_count(), log.durable_offset()), (2, durable));
+    dirs.tick(NOW.plus_ms(2000));
+    dirs.flush();
+    assert_eq!(log.durable_offset(), Offset(2));
+    dirs.tick(NOW.plus_ms(7000));
+    let text = disk.bytes(Path::new("/data/kafka/recovery-point-offset-checkpoint")).unwrap();
+    assert_eq!(String::from_utf8(text).unwrap(), "0\n1\nt 0 2\n");
 }
 
 #[test]

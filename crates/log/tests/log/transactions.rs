@@ -12,7 +12,7 @@ use millstream_types::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId
 
 use crate::support::*;
 
-fn transactional(id: i64, epoch: i16, sequence: i32, count: usize) -> Bytes {
+pub(crate) fn transactional(id: i64, epoch: i16, sequence: i32, count: usize) -> Bytes {
     let producer = Some(producer(id, epoch, sequence));
     batch(BatchOptions { producer, transactional: true, ..BatchOptions::default() }, count, 10)
 }
@@ -22,7 +22,7 @@ fn marker(id: i64, epoch: i16, kind: ControlType, coordinator_epoch: i32) -> Byt
     EndTransactionMarker { kind, coordinator_epoch }.to_batch(producer, LeaderEpoch(0), NOW)
 }
 
-fn end(log: &Arc<Log>, id: i64, kind: ControlType) {
+pub(crate) fn end(log: &Arc<Log>, id: i64, kind: ControlType) {
     let origin = Origin::TransactionMarker { transaction_version: 0 };
     log.append(marker(id, 0, kind, 0), options(origin)).unwrap();
 }

@@ -1,6 +1,6 @@
 //! A file's contents: what programs see, what is on the platter, and the changes between the two.
 
-use super::Survival;
+use super::{Survival, errors::Errors};
 use crate::random::Random;
 
 const SECTOR_BYTES: usize = 512;
@@ -13,6 +13,7 @@ pub(super) struct FileNode {
     durable: Vec<u8>,
     /// Turns `durable` into `data`, in order.
     pending: Vec<Change>,
+    pub(super) errors: Errors,
 }
 
 #[derive(Debug)]
@@ -45,13 +46,28 @@ impl FileNode {
         }
     }
 
-    /// What is not on the disk will never be, though programs read it.
-    pub(super) fn forget_changes(&mut self) {
-        self.pending.clear();
+    /// A sync failed: of what was written, some is clean from now on, and no later sync writes it, though
+    /// programs read it. Lengths are the file system's own; they are not forgotten.
+    /// True if there is any.
+    pub(super) fn forget_some(&mut self, random: &mut Random) -> bool {
+        let before = self.pending.len();
+        self.pending.retain(|change| matches!(change, Change::Length(_)) || random.chance(500));
+        let has_forgotten = self.pending.len() < before;
+        if has_forgotten {
+            self.errors.add();
+        }
+        has_forgotten
     }
 
-    pub(super) fn has_changes(&self) -> bool {
-        !self.pending.is_empty()
+    /// Memory was needed for other things: what is clean is read from the disk again, whether or not it is
+    /// there.
+    pub(super) fn evict(&mut self, random: &mut Random) {
+        let mut found = self.durable.clone();
+        self.pending.iter().for_each(|change| change.apply(&mut found));
+        if random.chance(500) {
+            found.resize(found.len().max(self.data.len()), 0);
+        }
+        self.data = found;
     }
 
     /// The power goes: `data` becomes what is found afterwards.
@@ -74,6 +90,7 @@ impl FileNode {
         }
         self.data.clone_from(&found);
         self.durable = found;
+        self.errors = Errors::default();
     }
 
     fn any_sectors(&self, pending: &[Change], random: &mut Random) -> Vec<u8> {
@@ -162,6 +179,25 @@ mod tests {
             assert!(found.iter().all(|data| data[..1_000] == [1; 1_000]), "{survival:?}");
             assert!(found.iter().any(|data| *data != all && *data != [1; 2_000]), "{survival:?}");
         }
+    }
+
+    #[test]
+    fn a_sync_that_failed_forgets_what_programs_still_read() {
+        let forgotten = (0..100).filter(|seed| {
+            let mut random = Random::new(*seed);
+            let mut file = FileNode::default();
+            file.write(0, &[1; 1_000]);
+            file.sync();
+            file.write(1_000, &[2; 1_000]);
+            file.set_length(1_900);
+            file.forget_some(&mut random);
+            assert_eq!(file.data.len(), 1_900);
+            file.sync();
+            file.survive(Survival::Nothing, &mut random);
+            assert_eq!((file.data.len(), &file.data[..1_000]), (1_900, &[1; 1_000][..]));
+            file.data[1_000] == 0
+        });
+        assert!((20..80).contains(&forgotten.count()));
     }
 
     #[test]

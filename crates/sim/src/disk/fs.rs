@@ -3,12 +3,12 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use millstream_log::fs::{Dir, DirEntry, File, Fs, Lock, OpenMode, Space};
 
-use super::{Disk, Inode, Node, Operation, State, file::FileNode, no_power};
+use super::{Disk, Inode, Node, Operation, State, errors::Told, file::FileNode, locked, no_power};
 
 impl Fs for Disk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
@@ -32,13 +32,14 @@ impl Fs for Disk {
             }
         };
         state.file(inode)?;
-        Ok(Arc::new(OpenFile { disk: self.clone(), inode, path: path.to_owned() }))
+        let told = Mutex::new(state.file(inode)?.errors.open());
+        Ok(Arc::new(OpenFile { disk: self.clone(), inode, path: path.to_owned(), told }))
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Dir>> {
         let state = self.state();
         state.dir(state.find(path)?)?;
-        Ok(Arc::new(self.clone()))
+        Ok(Arc::new(OpenDir { disk: self.clone(), told: Mutex::new(state.errors.open()) }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -135,14 +136,24 @@ impl Drop for Held {
     }
 }
 
-impl Dir for Disk {
+#[derive(Debug)]
+struct OpenDir {
+    disk: Disk,
+    told: Mutex<Told>,
+}
+
+impl Dir for OpenDir {
     fn sync_all(&self) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.disk.state();
         let begun = state.begin(Operation::Sync, Path::new("all"));
-        if begun.is_err() && !state.off && state.lies.forgets_failed_syncs {
-            state.forget_changes_of_one();
+        if begun.is_err() && !state.off {
+            state.forget_some(None);
         }
+        let has_failed = state.errors.tell(&mut locked(&self.told));
         let cut = begun?;
+        if has_failed {
+            return Err(state.late_error());
+        }
         state.sync_all();
         unless_cut(cut, ())
     }
@@ -153,6 +164,7 @@ struct OpenFile {
     disk: Disk,
     inode: Inode,
     path: PathBuf,
+    told: Mutex<Told>,
 }
 
 impl File for OpenFile {
@@ -201,10 +213,14 @@ impl File for OpenFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         let begun = state.begin(Operation::Sync, &self.path);
-        if begun.is_err() && !state.off && state.lies.forgets_failed_syncs {
-            state.file_mut(self.inode)?.forget_changes();
+        if begun.is_err() && !state.off {
+            state.forget_some(Some(self.inode));
         }
+        let has_failed = state.file_mut(self.inode)?.errors.tell(&mut locked(&self.told));
         let cut = begun?;
+        if has_failed {
+            return Err(state.late_error());
+        }
         if !state.lies.syncs_no_files {
             state.file_mut(self.inode)?.sync();
         }

@@ -2,9 +2,12 @@
 //! keeps any part, torn at sectors and out of order; it can fail, run full, and go off in the middle of
 //! anything. What it promises is what POSIX and Linux' file systems promise: contents are safe after fsync,
 //! names after fsync of their directory, a rename is one step, and names within a directory change on disk
-//! in order.
+//! in order. An fsync that fails is final: what it did not write counts as clean, is read as before until it
+//! is dropped from memory, and is written by no later fsync. Names are journaled: a file system whose journal
+//! fails takes no more writes, so there is nothing to forget.
 
 mod dir;
+mod errors;
 mod file;
 mod fs;
 
@@ -15,7 +18,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use self::{dir::DirNode, file::FileNode};
+use self::{dir::DirNode, errors::Errors, file::FileNode};
 use crate::random::{Random, mix};
 
 #[derive(Debug, Clone)]
@@ -41,6 +44,8 @@ struct State {
     /// Every change and sync so far, as one number.
     trace: u64,
     error_happened: bool,
+    /// Of all files, for those who sync all.
+    errors: Errors,
 }
 
 #[derive(Debug)]
@@ -63,9 +68,6 @@ struct Faults {
 pub(crate) struct Lies {
     pub(crate) syncs_no_files: bool,
     pub(crate) syncs_no_dirs: bool,
-    /// After a sync that failed, what it was to sync counts as clean, and no later sync writes it: that is
-    /// what Linux does.
-    pub(crate) forgets_failed_syncs: bool,
 }
 
 /// How a power cut treats what was not synced.
@@ -110,6 +112,7 @@ impl Disk {
             off: false,
             trace: 0,
             error_happened: false,
+            errors: Errors::default(),
         };
         for (path, contents) in files {
             let parent = path.parent().unwrap_or(Path::new("/"));
@@ -122,8 +125,7 @@ impl Disk {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere is reported by itself; the disk is still what it was.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 
     /// The power goes after so many more operations.
@@ -141,13 +143,24 @@ impl Disk {
         }
     }
 
+    /// Who does not know yet what failed so far is not told any more.
+    pub(crate) fn settle_errors(&self) {
+        let mut state = self.state();
+        state.errors.settle();
+        for node in &mut state.inodes {
+            if let Node::File(file) = node {
+                file.errors.settle();
+            }
+        }
+    }
+
     pub(crate) fn disarm(&self) {
         let mut state = self.state();
         state.faults = Faults::default();
         state.error_happened = false;
     }
 
-    /// Whether an EIO that was armed has been returned since [`Disk::disarm`].
+    /// Whether an EIO that was armed, or is told late, has been returned since [`Disk::disarm`].
     pub(crate) fn error_happened(&self) -> bool {
         self.state().error_happened
     }
@@ -186,7 +199,22 @@ impl Disk {
         state.locks.clear();
         state.faults = Faults::default();
         state.error_happened = false;
+        state.errors = Errors::default();
         state.count_used();
+    }
+
+    /// A process died and the system goes on: some files' clean pages are dropped.
+    pub(crate) fn evict_some(&self) {
+        let State { random, inodes, used, .. } = &mut *self.state();
+        for node in inodes {
+            if let Node::File(file) = node
+                && random.chance(300)
+            {
+                *used = used.saturating_sub(file.data.len() as u64);
+                file.evict(random);
+                *used += file.data.len() as u64;
+            }
+        }
     }
 
     /// One number for everything that has happened to this disk.
@@ -302,12 +330,21 @@ impl State {
         }
     }
 
-    fn forget_changes_of_one(&mut self) {
-        let changed = |node: &&mut Node| matches!(node, Node::File(file) if file.has_changes());
-        let count = self.inodes.iter_mut().filter(changed).count();
-        let chosen = self.random.below(count);
-        if let Some(Node::File(file)) = self.inodes.iter_mut().filter(changed).nth(chosen) {
-            file.forget_changes();
+    /// Of a write that failed earlier.
+    fn late_error(&mut self) -> io::Error {
+        self.error_happened = true;
+        input_output_error()
+    }
+
+    /// A sync of this file, or of all, has failed.
+    fn forget_some(&mut self, inode: Option<Inode>) {
+        for (index, node) in self.inodes.iter_mut().enumerate() {
+            if let Node::File(file) = node
+                && inode.is_none_or(|inode| inode == index)
+                && file.forget_some(&mut self.random)
+            {
+                self.errors.add();
+            }
         }
     }
 
@@ -333,6 +370,11 @@ fn counted_down(counter: &mut Option<usize>) -> bool {
         }
         None => false,
     }
+}
+
+/// A panic elsewhere is reported by itself; the disk is still what it was.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// EIO, as the kernel says it.
