@@ -10,10 +10,11 @@ use std::{
 };
 
 use millstream_types::Uuid;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::{
     bounds::Bounds,
+    checkpoint::Offsets,
     committer::CommitQueue,
     error::{Offline, StorageError},
     fs::{Dir, Fs, Lock},
@@ -78,6 +79,8 @@ pub(crate) struct LogDir {
     pub(crate) queue: CommitQueue,
     pub(crate) shared: Arc<Shared>,
     pub(crate) offline: OnceLock<Offline>,
+    /// What the checkpoint of log start offsets on the disk says, once it was written.
+    pub(crate) log_starts: Mutex<Option<Offsets>>,
     pub(crate) _lock: Box<dyn Lock>,
 }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use millstream_log::{AppendError, Isolation};
+use millstream_log::{AppendError, Isolation, LogError};
 use millstream_record::batch::{BatchBuilder, BatchOptions, ProducerInfo};
 use millstream_types::{Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
@@ -29,6 +29,8 @@ pub(crate) struct Data {
     promised: BTreeMap<Offset, RecordId>,
     /// Records before this may be gone: somebody has asked for that.
     deleted_to: Offset,
+    /// Records before this are gone: the answer said so.
+    gone_to: Offset,
     pub(crate) acked_count: usize,
 }
 
@@ -63,6 +65,7 @@ impl Data {
             producers: (0..PRODUCERS).map(producer).collect(),
             promised: BTreeMap::new(),
             deleted_to: Offset::ZERO,
+            gone_to: Offset::ZERO,
             acked_count: 0,
         }
     }
@@ -163,8 +166,12 @@ impl Data {
         let to = start.plus(random.below((end.since(start).max(0) / 2 + 1) as usize) as i64);
         self.deleted_to = self.deleted_to.max(to);
         match node.delete_records_to(to) {
-            Ok(found) if found >= to => Ok(format!("before {to}")),
+            Ok(found) if found >= to => {
+                self.gone_to = found;
+                Ok(format!("before {to}"))
+            }
             Ok(found) => Err(format!("records before {to} were deleted, but the log starts at {found}")),
+            Err(LogError::Full { .. }) => Ok("nothing".to_owned()),
             Err(_) if node.has_offline_dir() => Ok("nothing".to_owned()),
             Err(error) => Err(format!("records before {to} cannot be deleted: {error}")),
         }
@@ -195,6 +202,12 @@ impl Data {
         let (start, end) = (node.data.log_start_offset(), node.data.log_end_offset());
         if start > self.deleted_to {
             return Err(format!("the log starts at {start}, but only {} was asked to go", self.deleted_to));
+        }
+        if start < self.gone_to {
+            return Err(format!(
+                "the log starts at {start}, but records before {} were deleted",
+                self.gone_to
+            ));
         }
         let first = self.promised.range(start..).next_back();
         if let Some((offset, id)) = first.filter(|(offset, _)| **offset >= end) {

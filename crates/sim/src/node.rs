@@ -152,7 +152,7 @@ impl Node {
     }
 
     pub(crate) fn delete_records_to(&self, offset: Offset) -> Result<Offset, LogError> {
-        self.data.delete_records_to(Some(offset))
+        self.dirs.delete_records(&[(self.data.clone(), Some(offset))]).remove(0)
     }
 
     /// One round of the committer.

@@ -6,8 +6,9 @@ use millstream_types::ErrorCode;
 use super::{
     committed::{commit, commit_request, committed},
     groups::{Member, find_coordinator},
+    offsets::delete_records,
 };
-use crate::session::{Session, code, idempotent};
+use crate::session::{Session, batch, code, idempotent};
 
 /// Lets `before` fill a broker, takes it down both ways, and lets `after` look.
 fn across_restarts<T>(before: impl Fn(&Running, &str) -> T, after: impl Fn(&Running, &str, T)) {
@@ -74,6 +75,29 @@ fn topics_ids_configurations_and_committed_offsets_outlive_a_restart() {
             assert_eq!((found.committed_offset, found.metadata.as_deref()), (42, Some("as far as here")));
         },
     );
+}
+
+/// Deleted records stay deleted. Apache Kafka notes where a log begins once a minute
+/// (`log.flush.start.offset.checkpoint.interval.ms`): after a kill before that they are back.
+#[test]
+fn deleted_records_stay_deleted_when_the_broker_is_killed_right_after_its_answer() {
+    let mut target = Target::start(TargetOptions::default()).unwrap();
+    let mut session = Session::open(&target);
+    session.topic_of("deleted", 3, &[]);
+    for partition in 0..3 {
+        session.append("deleted", partition, batch(&["a", "b", "c"]));
+        let answer = delete_records(&mut session, "deleted", partition, i64::from(partition));
+        assert_eq!((code(answer.error_code), answer.low_watermark), (ErrorCode::None, i64::from(partition)));
+    }
+    target.kill().unwrap();
+    target.restart().unwrap();
+    let mut session = Session::open(&target);
+    for partition in 0..3 {
+        session.wait_served("deleted", partition);
+        let begins = if target.kind() == Kind::Kafka { 0 } else { i64::from(partition) };
+        assert_eq!(session.list_offset("deleted", partition, -2).offset, begins);
+        assert_eq!(session.list_offset("deleted", partition, -1).offset, 3);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use millstream_types::TimestampMs;
 
 use super::LogDirs;
 use crate::{
-    checkpoint::{LOG_START_OFFSET, RECOVERY_POINT, REPLICATION_OFFSET},
+    checkpoint::{RECOVERY_POINT, REPLICATION_OFFSET},
     clean_shutdown,
     dir::{Durability, FlushWith, LogDir},
     error::{At, StorageError},
@@ -40,12 +40,11 @@ pub(super) struct State {
     checkpointed: TimestampMs,
     retained: TimestampMs,
     expired: TimestampMs,
-    log_starts: Option<crate::checkpoint::Offsets>,
 }
 
 impl State {
     pub(super) fn new(now: TimestampMs) -> Self {
-        Self { checkpointed: now, retained: now, expired: now, log_starts: None }
+        Self { checkpointed: now, retained: now, expired: now }
     }
 }
 
@@ -73,7 +72,7 @@ impl LogDirs {
         }
         if now.since(state.retained) >= self.intervals.retention_check_ms {
             state.retained = now;
-            self.retain(dir, &logs, state, now)?;
+            self.retain(dir, &logs, now)?;
         }
         if self.shared.durability == Durability::Os {
             logs.iter().for_each(|log| log.flush_if_due(now));
@@ -84,17 +83,11 @@ impl LogDirs {
             state.checkpointed = now;
             self.checkpoint(dir, &logs, |log| log.begin_checkpoint())?;
         }
-        self.checkpoint_log_starts(dir, state)
+        self.checkpoint_log_starts(dir)
     }
 
     /// What retention lets go is first noted as gone, then renamed, and removed later.
-    fn retain(
-        &self,
-        dir: &LogDir,
-        logs: &[Arc<Log>],
-        state: &mut State,
-        now: TimestampMs,
-    ) -> Result<(), StorageError> {
+    fn retain(&self, dir: &LogDir, logs: &[Arc<Log>], now: TimestampMs) -> Result<(), StorageError> {
         let mut shorter = Vec::new();
         for log in logs.iter().filter(|log| !log.is_offline()) {
             if log.plan_retention(now)? {
@@ -104,7 +97,7 @@ impl LogDirs {
         if shorter.is_empty() {
             return Ok(());
         }
-        self.checkpoint_log_starts(dir, state)?;
+        self.checkpoint_log_starts(dir)?;
         for log in &shorter {
             match log.drop_old_segments(now) {
                 Err(_) if log.is_deleted() => {}
@@ -185,16 +178,6 @@ impl LogDirs {
         Ok(())
     }
 
-    /// Logs whose start is not simply that of their first segment.
-    fn checkpoint_log_starts(&self, dir: &LogDir, state: &mut State) -> Result<(), StorageError> {
-        let starts = self.offsets_of(dir, Log::log_start_to_checkpoint);
-        if state.log_starts.as_ref() != Some(&starts) {
-            LOG_START_OFFSET.write(&*dir.fs, &dir.path, &starts)?;
-            state.log_starts = Some(starts);
-        }
-        Ok(())
-    }
-
     fn remove_doomed(&self, now: TimestampMs) {
         let due: Vec<_> = {
             let mut doomed = self.doomed.lock();
@@ -228,23 +211,19 @@ impl LogDirs {
     /// As [`LogDirs::close`], with the broker's epoch for the mark that is left.
     pub fn close_with_epoch(&self, _now: TimestampMs, broker_epoch: i64) {
         self.flush();
-        let mut background = self.background.lock();
-        for (dir, state) in self.dirs.iter().zip(background.iter_mut()) {
-            if dir.offline.get().is_some() {
-                continue;
-            }
-            if let Err(error) = self.close_dir(dir, state, broker_epoch) {
+        let _background = self.background.lock();
+        for dir in self.dirs.iter().filter(|dir| dir.offline.get().is_none()) {
+            if let Err(error) = self.close_dir(dir, broker_epoch) {
                 tracing::error!(dir = %dir.path.display(), %error, "the directory could not be closed in order");
             }
         }
     }
 
-    fn close_dir(&self, dir: &Arc<LogDir>, state: &mut State, broker_epoch: i64) -> Result<(), StorageError> {
+    fn close_dir(&self, dir: &Arc<LogDir>, broker_epoch: i64) -> Result<(), StorageError> {
         let logs = self.logs_of(dir);
         logs.iter().for_each(|log| log.set_checkpointed(millstream_types::Offset(-1)));
         self.checkpoint(dir, &logs, |log| log.begin_close())?;
-        state.log_starts = None;
-        self.checkpoint_log_starts(dir, state)?;
+        self.checkpoint_log_starts(dir)?;
         let all_closed = logs.iter().all(|log| log.durable_offset() == log.log_end_offset());
         if all_closed { clean_shutdown::leave(&*dir.fs, &dir.path, broker_epoch) } else { Ok(()) }
     }

@@ -2,6 +2,7 @@
 //! work, closing.
 
 mod background;
+mod log_starts;
 mod open;
 
 use std::{

@@ -273,6 +273,7 @@ fn open_dir(
         queue: CommitQueue::default(),
         shared: shared.clone(),
         offline: OnceLock::new(),
+        log_starts: Mutex::default(),
         _lock: lock,
     });
     let clean = clean_shutdown::take(&**fs, path)?;

@@ -25,8 +25,7 @@ pub(crate) struct Doomed {
 }
 
 impl Log {
-    /// Moves the log's start to `offset`, or to the high watermark if None (DeleteRecords). Returns the log
-    /// start offset. Segments that fall below it go with the next tick.
+    /// As [`LogDirs::delete_records`](crate::LogDirs::delete_records), but on the disk only with the next tick.
     pub fn delete_records_to(&self, offset: Option<Offset>) -> Result<Offset, LogError> {
         self.check_online()?;
         let high_watermark = self.high_watermark();

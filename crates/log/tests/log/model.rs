@@ -74,6 +74,8 @@ struct World {
     sequences: HashMap<i64, i32>,
     /// The largest log start offset ever asked for.
     start: i64,
+    /// The last one that was answered.
+    durable_start: i64,
 }
 
 impl World {
@@ -87,6 +89,7 @@ impl World {
             batches: Vec::new(),
             sequences: HashMap::new(),
             start: 0,
+            durable_start: 0,
         };
         world.open();
         world
@@ -146,8 +149,10 @@ impl World {
             Step::DeleteRecords { part } => {
                 let (from, to) = (self.log().log_start_offset().0, self.log().high_watermark().0);
                 let offset = from + (to - from) * i64::from(part) / 255;
-                self.log().delete_records_to(Some(Offset(offset))).unwrap();
+                let start =
+                    self.dirs().delete_records(&[(self.log(), Some(Offset(offset)))]).remove(0).unwrap();
                 self.start = self.start.max(offset);
+                self.durable_start = start.0;
             }
             Step::Restart => {
                 self.dirs().close(self.now);
@@ -190,9 +195,9 @@ impl World {
         for batch in &self.batches {
             self.sequences.insert(batch.producer, batch.sequence + batch.records as i32);
         }
-        // Deleting records is no promise that survives a power cut; what was deleted may be back. Of a log of
-        // which nothing was ever flushed, the beginning may be missing.
+        // Of a log of which nothing was ever flushed, the beginning may be missing.
         assert!(self.log().log_start_offset().0 <= self.start || seen == Offset(0));
+        assert!(self.log().log_start_offset().0 >= self.durable_start, "what was deleted is back");
     }
 
     fn check(&self) {

@@ -1,11 +1,14 @@
 //! What leaves the log's beginning, and when.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use millstream_log::{CleanupPolicy, Intervals, Isolation, Log, LogConfig, LogDirs, LogError, OpenOptions};
-use millstream_types::{ErrorCode, Offset};
+use millstream_types::{BrokerId, ErrorCode, Offset};
 
-use crate::support::*;
+use crate::{
+    disk::{Disk, Fault},
+    support::*,
+};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -109,6 +112,38 @@ fn deleted_records_are_gone_at_once_and_their_segments_with_the_next_tick() {
     drop((log, dirs));
     let log = open(&data).get(&partition()).unwrap();
     assert_eq!((log.log_start_offset(), log.log_end_offset()), (Offset(20), Offset(20)));
+}
+
+#[test]
+fn a_deletion_of_records_is_on_the_disk_when_it_returns_or_fails() {
+    let disk = Disk::default();
+    let mut options = OpenOptions::new(vec!["/kafka".into()], "/millstream".into(), BrokerId(1), NOW);
+    options.fs = Arc::new(disk.clone());
+    options.reserve_bytes = 64 << 10;
+    options.committer_threads = false;
+    let dirs = LogDirs::open(options).unwrap();
+    let log = create(&dirs, LogConfig::default());
+    append(&log, plain(9, 10));
+    dirs.flush();
+    let delete =
+        |to| dirs.delete_records(&[(log.clone(), Some(Offset(to))), (log.clone(), Some(Offset(99)))]);
+    let on_disk = || {
+        let bytes = disk.after_power_cut(|| false).bytes(Path::new("/kafka/log-start-offset-checkpoint"));
+        String::from_utf8(bytes.unwrap()).unwrap()
+    };
+    let answers = delete(4);
+    assert_eq!(*answers[0].as_ref().unwrap(), Offset(4));
+    assert!(matches!(answers[1], Err(LogError::OutOfRange { .. })));
+    assert_eq!(on_disk(), "0\n1\nt 0 4\n");
+    disk.set_space(Some(5));
+    assert!(matches!(delete(5)[0], Err(LogError::Full { .. })));
+    assert_eq!((on_disk().as_str(), log.is_offline()), ("0\n1\nt 0 4\n", false));
+    disk.set_space(None);
+    assert!(delete(5)[0].is_ok());
+    assert_eq!(on_disk(), "0\n1\nt 0 5\n");
+    disk.set_fault(Fault::Sync);
+    assert!(matches!(delete(6)[0], Err(LogError::Offline(_))));
+    assert!(log.is_offline());
 }
 
 #[test]
