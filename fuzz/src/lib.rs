@@ -3,6 +3,10 @@
 //! A target's input for one message is its number in the table, the version (two bytes each), the body.
 //! That of `requests` is what stands in a frame.
 
+mod files;
+
+pub use files::{CLEAN_SHUTDOWN, KAFKA_FILES, seal, seal_batches, whole_batches};
+
 use bytes::Bytes;
 use millstream_protocol::{messages::RequestHeader, read_request_header, request_header_version};
 use millstream_types::codec::{EncodeError, Message, Reader, Writer};

@@ -16,7 +16,14 @@ mod node;
 mod random;
 mod world;
 
-use std::fmt;
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use millstream_log::fs::Fs;
+
+use crate::{
+    disk::{Disk, Lies},
+    random::Random,
+};
 
 /// A fault that is made on purpose, to see that the checks find it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -87,6 +94,11 @@ pub struct Failure {
 /// When something that was promised does not hold.
 pub fn run(seed: u64, options: &Options) -> Result<Summary, Box<Failure>> {
     world::run(seed, options)
+}
+
+/// A disk of good manners that holds these files, for others that open a log on one.
+pub fn disk(files: &[(PathBuf, Vec<u8>)]) -> Arc<dyn Fs> {
+    Arc::new(Disk::new(Random::new(0), Lies::default(), files))
 }
 
 impl fmt::Display for Failure {

@@ -46,10 +46,10 @@ pub(crate) enum Stopped {
 
 /// What is on the disk before the first start: who the directories belong to, with ids that do not change
 /// from run to run.
-pub(crate) fn first_files() -> Vec<(PathBuf, String)> {
+pub(crate) fn first_files() -> Vec<(PathBuf, Vec<u8>)> {
     let identity = |index: usize| {
         let id = Uuid(0xd1f0_0000_0000_0000_0000_0000_0000_1000 + index as u128);
-        format!("cluster.id={CLUSTER_ID}\ndirectory.id={id}\nnode.id=1\nversion=1\n")
+        format!("cluster.id={CLUSTER_ID}\ndirectory.id={id}\nnode.id=1\nversion=1\n").into_bytes()
     };
     let files = DIRS
         .iter()

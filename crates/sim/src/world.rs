@@ -4,7 +4,6 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
 };
 
 use millstream_types::{ErrorCode, TimestampMs};
@@ -81,10 +80,7 @@ impl World {
             syncs_no_files: plant == Some(Plant::SyncNoFiles),
             syncs_no_dirs: plant == Some(Plant::SyncNoDirectories),
         };
-        let files = first_files();
-        let files: Vec<(&Path, String)> =
-            files.iter().map(|(path, text)| (path.as_path(), text.clone())).collect();
-        let disk = Disk::new(random.fork(), lies, &files);
+        let disk = Disk::new(random.fork(), lies, &first_files());
         let node = Node::start(&disk, plant, 1, START).expect("an empty disk takes a node");
         let trouble = [5, 20, 50][random.below(3)];
         Self {

@@ -1,9 +1,11 @@
-//! `seeds DIRECTORY FILE...`: a corpus for each target, out of files of two kinds. `*.bin` holds record
-//! batches as Kafka wrote them; anything else is what `conformance/codec/Messages.java write` wrote, of
-//! which one message for each version is taken.
+//! `seeds DIRECTORY FILE...`: a corpus for each target, out of files of several kinds. `*.bin` holds record
+//! batches as Kafka wrote them; `*.properties`, `*.toml`, `quorum-state`, metadata logs and `*.checkpoint` are
+//! what they are called; anything else is what `conformance/codec/Messages.java write` wrote, of which one message
+//! for each version is taken. To these come the files of a log directory of Kafka's.
 
 use std::{collections::HashSet, error::Error, fs, path::Path};
 
+use millstream_fuzz::KAFKA_FILES;
 use millstream_record::{Compression, batch};
 use millstream_types::codec::Reader;
 
@@ -15,12 +17,36 @@ const MESSAGE_BYTES_MAX: usize = 1_000;
 fn main() -> Result {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (directory, files) = arguments.split_first().ok_or("usage: seeds DIRECTORY FILE...")?;
-    for file in files {
-        let directory = Path::new(directory);
-        let file = Path::new(file);
-        match file.extension().is_some_and(|e| e == "bin") {
-            true => batches(directory, file)?,
-            false => messages(directory, file)?,
+    let directory = Path::new(directory);
+    for file in files.iter().map(Path::new) {
+        let name = file.file_name().and_then(|name| name.to_str()).ok_or("a strange name")?;
+        let target = match name.rsplit('.').next() {
+            Some("bin") => {
+                batches(directory, file)?;
+                continue;
+            }
+            Some("properties") => "server_properties",
+            Some("toml") => "millstream_toml",
+            Some("quorum-state") => "quorum_state",
+            Some("log" | "checkpoint") => "metadata_log",
+            _ => {
+                messages(directory, file)?;
+                continue;
+            }
+        };
+        let parent = file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        put(directory, target, &format!("{parent}-{name}"), &fs::read(file)?)?;
+    }
+    log_dir(directory)
+}
+
+/// Each file of the directory as itself, of one that was closed and of one that was not.
+fn log_dir(directory: &Path) -> Result {
+    for ((path, bytes), choice) in KAFKA_FILES.iter().zip(0..) {
+        for unclean in [0, 0x80] {
+            let mut input = vec![choice | unclean];
+            input.extend_from_slice(bytes);
+            put(directory, "log_dir", &format!("{choice}-{unclean}-{}", path.display()).replace('/', "_"), &input)?;
         }
     }
     Ok(())

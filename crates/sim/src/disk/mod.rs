@@ -100,7 +100,7 @@ const UNLIMITED: u64 = 1 << 40;
 
 impl Disk {
     /// An empty disk with these files on it, synced.
-    pub(crate) fn new(random: Random, lies: Lies, files: &[(&Path, String)]) -> Self {
+    pub(crate) fn new(random: Random, lies: Lies, files: &[(PathBuf, Vec<u8>)]) -> Self {
         let mut state = State {
             random,
             inodes: vec![Node::Dir(DirNode::default())],
@@ -116,7 +116,7 @@ impl Disk {
         };
         for (path, contents) in files {
             let parent = path.parent().unwrap_or(Path::new("/"));
-            let written = state.make_dirs(parent).and_then(|()| state.make_file(path, contents.as_bytes()));
+            let written = state.make_dirs(parent).and_then(|()| state.make_file(path, contents));
             written.expect("a new disk takes its first files");
         }
         state.sync_all();
