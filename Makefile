@@ -5,6 +5,7 @@ SHELL := bash
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 BIN := $(CARGO_TARGET_DIR)/release/millstream
+CARGO_DENY := 0.20.2
 KAFKA_LIBS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/millstream/kafka-4.3.1/libs
 
 help: ## list the targets
@@ -24,7 +25,7 @@ check: ## the quick tier: format, lints, tidy, unit tests
 	cargo xtask codegen --check
 	cargo test --locked --workspace --lib --bins
 
-test: check build tools ## everything a change must pass; installs what it needs
+test: check deny build tools ## everything a change must pass; installs what it needs
 	cargo xtask compare-schemas $(KAFKA_LIBS)
 	MILLSTREAM_BIN=$(BIN) cargo test --locked --workspace --tests --no-fail-fast
 	cargo run --locked --release -p millstream-sim -- --seeds 1000
@@ -49,7 +50,13 @@ lint: ## clippy and tidy
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo xtask tidy
 
+deny: ## licences and sources of all dependencies
+	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny@$(CARGO_DENY)
+	cargo deny check licenses bans sources
+	cargo deny --manifest-path fuzz/Cargo.toml --config deny.toml check licenses bans sources
+	cargo deny --manifest-path bench/Cargo.toml --config deny.toml check licenses bans sources
+
 fmt: ## format all Rust
 	cargo fmt --all
 
-.PHONY: help run build check test conformance torture bench tools lint fmt
+.PHONY: help run build check test conformance torture bench tools lint deny fmt
