@@ -17,7 +17,7 @@ mod wait;
 mod wire;
 
 pub use paths::{cache_dir, kafka_libs, millstream_binary, repository};
-pub use process::{Finished, Program};
+pub use process::{Finished, Process, Program};
 pub use target::{Kind, Running, Target, TargetOptions};
 pub use tools::{java_class, java_source, kafka_missing, kafka_tool};
 pub use wait::{skip, wait_until};

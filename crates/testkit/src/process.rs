@@ -106,7 +106,7 @@ impl Program {
     }
 
     /// Starts it with all its output in `log`, and leaves it running.
-    pub(crate) fn start(self, log: &Path) -> Result<Process> {
+    pub fn start(self, log: &Path) -> Result<Process> {
         let name = self.arguments.join(" ");
         let file =
             File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
@@ -153,37 +153,41 @@ impl Finished {
     }
 }
 
-/// A process that was left running.
-pub(crate) struct Process {
+/// A process that was left running; dropping it kills it.
+pub struct Process {
     child: Owned,
     name: String,
     log: PathBuf,
 }
 
 impl Process {
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.0.id()
     }
 
-    pub(crate) fn output(&self) -> String {
+    /// All that it printed.
+    pub fn output(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.0.try_wait()?)
     }
 
-    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("pid out of range")?;
         Ok(kill_process(pid, signal)?)
     }
 
-    pub(crate) fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+    /// Waits for its end.
+    pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let what = format!("the end of {}", self.name);
         wait_until(&what, limit, || Ok(self.child.0.try_wait()?))
     }
 
-    pub(crate) fn kill(&mut self) -> Result<ExitStatus> {
+    /// SIGKILL. An error when it had already ended by itself.
+    pub fn kill(&mut self) -> Result<ExitStatus> {
         self.child.0.kill()?;
         let status = self.child.0.wait()?;
         ensure!(
