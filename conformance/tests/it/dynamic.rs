@@ -654,6 +654,32 @@ fn max_connections() {
 }
 
 #[test]
+fn lowering_max_connections_closes_those_that_were_used_least_recently() {
+    // Of Kafka's network threads each knows its own connections alone.
+    let target = Target::start(TargetOptions::default().set("num.network.threads", 1)).unwrap();
+    let mut connections: Vec<Connection> = (0..10).map(|_| serve(&target, LIMIT).unwrap()).collect();
+    let mut session = Session::open(&target);
+    let used_again = [0, 3, 4];
+    for index in used_again {
+        connections[index].call(0, &ApiVersionsRequest::default()).unwrap();
+    }
+    // Four of the ten and the one that sets it.
+    assert_eq!(alter(&mut session, "", "max.connections", Some("5")), ErrorCode::None);
+    for (index, connection) in connections.iter_mut().enumerate() {
+        if used_again.contains(&index) || index == 9 {
+            connection.call(0, &ApiVersionsRequest::default()).unwrap();
+        } else {
+            connection.expect_close().unwrap_or_else(|error| panic!("connection {index}: {error}"));
+        }
+    }
+    assert_eq!(alter(&mut session, "", "max.connections", None), ErrorCode::None);
+    if target.kind() == Kind::Millstream {
+        let said = target.output();
+        assert!(said.contains("max.connections is now 5: the 6 connections"), "{said}");
+    }
+}
+
+#[test]
 fn max_connection_creation_rate() {
     let target = Target::start(TargetOptions::default()).unwrap();
     let mut session = Session::open(&target);

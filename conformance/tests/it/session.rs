@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use millstream_protocol::{
-    Request,
+    Request, RequestHeader,
     messages::{
         CreateTopicsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
         ProduceRequest,
@@ -21,7 +21,7 @@ use millstream_protocol::{
 };
 use millstream_record::{BatchBuilder, BatchHeader, BatchOptions, ProducerInfo, RecordBatch, batch::batches};
 use millstream_testkit::{Connection, Running, wait_until};
-use millstream_types::{ErrorCode, ProducerEpoch, ProducerId, Sequence, TimestampMs, Uuid};
+use millstream_types::{ErrorCode, ProducerEpoch, ProducerId, Sequence, TimestampMs, Uuid, codec::Writer};
 
 /// More than any test's batch holds.
 const DECOMPRESSED_MAX: usize = 16 << 20;
@@ -185,6 +185,24 @@ impl Session {
         })
         .unwrap()
     }
+}
+
+/// A frame with a request header of any version and a body of any bytes.
+pub(crate) fn frame(key: i16, version: i16, header_version: i16, body: &[u8]) -> Vec<u8> {
+    let header = RequestHeader {
+        request_api_key: key,
+        request_api_version: version,
+        correlation_id: 77,
+        client_id: Some("hostile".to_owned()),
+        unknown_tagged_fields: Vec::new(),
+    };
+    let mut writer = Writer::new();
+    header.write(&mut writer, header_version).unwrap();
+    writer.put_slice(body);
+    let bytes = writer.into_bytes();
+    let mut frame = u32::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
+    frame.extend_from_slice(&bytes);
+    frame
 }
 
 pub(crate) fn produce_request(

@@ -94,7 +94,7 @@ fn totals(
     let all = topics.iter().flat_map(|topic| topic.partitions());
     let offline = all.filter(|partition| partition.log.is_offline()).count();
     let offline_dirs = parts.log_dirs.dirs().iter().filter(|dir| dir.offline.is_some()).count();
-    let values: [(&str, &str, usize); 10] = [
+    let values: [(&str, &str, usize); 13] = [
         ("kafka_brokers", "Brokers of the cluster", 1),
         ("kafka_controller_kafkacontroller_activecontrollercount", "Whether this is the controller", 1),
         ("kafka_controller_kafkacontroller_globaltopiccount", "Topics", topics.len()),
@@ -112,6 +112,21 @@ fn totals(
             "kafka_server_fetchsessioncache_numincrementalfetchsessions",
             "Fetch sessions",
             parts.fetch_sessions.count(),
+        ),
+        (
+            "kafka_network_socketserver_memorypoolused",
+            "Bytes of requests that are not whole and of answers that are not taken",
+            parts.memory.used(),
+        ),
+        (
+            "kafka_network_socketserver_memorypoolavailable",
+            "Bytes of queued.max.request.bytes that are left",
+            parts.memory.available(),
+        ),
+        (
+            "kafka_network_requestchannel_requestqueuesize",
+            "Requests that run behind an earlier one of their connection",
+            parts.request_queue.count(),
         ),
     ];
     for (name, help, value) in values {

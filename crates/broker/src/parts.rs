@@ -16,7 +16,7 @@ use crate::{
     groups::Groups,
     partitions::{Partitions, Topic},
     producer_ids::ProducerIds,
-    server::ConnectionSettings,
+    server::{ConnectionSettings, Memory, response::RequestQueue},
     settings::DynamicSettings,
 };
 
@@ -30,6 +30,8 @@ pub(crate) struct Parts {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) request_queue: Arc<RequestQueue>,
     /// Cancelled when the broker stops: parked requests are answered with what there is.
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,

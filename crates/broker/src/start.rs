@@ -29,7 +29,7 @@ use crate::{
     options::{AdvertisedListener, BrokerOptions, ListenerOptions, ListenerParseError},
     partitions::Partitions,
     parts::Parts,
-    server::{self, BindError, BoundListener, ConnectionLimits, Tuning},
+    server::{self, BindError, BoundListener, ConnectionLimits, Memory, Tuning, response::RequestQueue},
     settings::DynamicSettings,
 };
 
@@ -112,6 +112,7 @@ impl Broker {
             slots: usize::try_from(config.broker.fetch.session_slots).unwrap_or(usize::MAX),
             eviction_ms: SESSION_EVICTION_MS,
         });
+        let network = &config.broker.network;
         let parts = Arc::new(Parts {
             groups: Groups::new(Arc::clone(&clock), &config.broker.offsets),
             clock,
@@ -122,6 +123,12 @@ impl Broker {
             producer_ids: Default::default(),
             fetch_sessions,
             metrics,
+            memory: Memory::new(
+                network.request_memory_bytes.map(|b| usize::try_from(b).unwrap_or(usize::MAX)),
+            ),
+            request_queue: RequestQueue::new(
+                usize::try_from(network.requests_queued_max).unwrap_or(usize::MAX),
+            ),
             stopping,
             tasks,
         });
@@ -378,7 +385,8 @@ fn bootstrap(listeners: &[BoundListener]) -> String {
 async fn serve(parts: &Arc<Parts>, listeners: Vec<BoundListener>) -> Result<TaskTracker, StartError> {
     let api = Api::new(Arc::clone(parts));
     let changes = parts.settings.changes();
-    let limits = ConnectionLimits::new(&parts.settings.current().broker.network.limits).await;
+    let settings = parts.settings.current();
+    let limits = ConnectionLimits::new(&settings.broker.network.limits, Arc::clone(&parts.metrics)).await;
     let following = Arc::clone(&limits).follow(changes);
     let stopping = parts.stopping.clone();
     parts.tasks.spawn(async move { stopping.run_until_cancelled(following).await });

@@ -34,6 +34,9 @@ pub struct NetworkConfig {
     pub receive_buffer_bytes: Option<u32>,
     pub send_buffer_bytes: Option<u32>,
     pub request_max_bytes: u32,
+    /// Of requests that are not whole and answers that are not taken; `None`: without a limit.
+    pub request_memory_bytes: Option<u64>,
+    pub requests_queued_max: u32,
 }
 
 /// What may change while connections come and go.
@@ -181,6 +184,8 @@ fn network(read: &Reader<'_>) -> Result<NetworkConfig, ConfigError> {
         receive_buffer_bytes: u32::try_from(read.int("socket.receive.buffer.bytes")?).ok(),
         send_buffer_bytes: u32::try_from(read.int("socket.send.buffer.bytes")?).ok(),
         request_max_bytes: read.u32("socket.request.max.bytes")?,
+        request_memory_bytes: read.limit("queued.max.request.bytes")?.filter(|bytes| *bytes > 0),
+        requests_queued_max: read.u32("queued.max.requests")?,
     };
     if network.listeners.is_empty() {
         return Err(ConfigError::Start("listeners: none is left for clients".into()));

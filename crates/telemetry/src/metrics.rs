@@ -32,6 +32,12 @@ pub struct ErrorLabels {
     pub error: &'static str,
 }
 
+/// The configuration key whose limit was reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
 /// Milliseconds; the finest bucket is what a request served from memory takes.
 #[derive(Clone)]
 struct RequestTimes;
@@ -91,7 +97,7 @@ pub struct Metrics {
     pub request_errors: Family<ErrorLabels, Counter>,
     request_time_ms: Family<RequestLabels, Histogram, RequestTimes>,
     pub connections: Gauge,
-    pub connections_refused: Counter,
+    connections_limited: Family<LimitLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -121,11 +127,11 @@ impl Default for Metrics {
             "Open connections",
             connections.clone(),
         );
-        let connections_refused = Counter::default();
+        let connections_limited = Family::default();
         registry.register(
-            "millstream_connections_refused",
-            "Connections closed because a limit was reached",
-            connections_refused.clone(),
+            "millstream_connections_limited",
+            "Connections refused, delayed or closed because a limit was reached",
+            connections_limited.clone(),
         );
         Self {
             registry: Mutex::new(registry),
@@ -134,7 +140,7 @@ impl Default for Metrics {
             request_errors,
             request_time_ms,
             connections,
-            connections_refused,
+            connections_limited,
         }
     }
 }
@@ -149,6 +155,11 @@ impl Metrics {
         let labels = RequestLabels { request };
         self.requests.get_or_create(&labels).inc();
         self.request_time_ms.get_or_create(&labels).observe(elapsed_ms);
+    }
+
+    /// A connection has met with the limit that this key sets.
+    pub fn limited(&self, key: &'static str) {
+        self.connections_limited.get_or_create(&LimitLabels { limit: key }).inc();
     }
 
     pub fn topic(&self, topic: &str) -> TopicMetrics {

@@ -1,10 +1,10 @@
 //! Handshake, framing, the order of answers, hostile bytes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use millstream_protocol::{
-    ApiKey, Request, RequestHeader,
+    ApiKey, Request, encode_request,
     messages::{
         ApiVersionsRequest, ApiVersionsResponse, DescribeClusterRequest, DescribeConfigsRequest,
         DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest,
@@ -12,34 +12,16 @@ use millstream_protocol::{
         ProduceRequest, SyncGroupRequest,
     },
 };
-use millstream_testkit::Connection;
+use millstream_testkit::{Connection, Target, TargetOptions, wait_until};
 use millstream_types::{
     ErrorCode,
     codec::{Reader, Writer},
 };
 
 use crate::{
-    session::{Session, batch, code, fetch_request, produce_request},
+    session::{Session, batch, code, fetch_request, frame, produce_request},
     shared::broker,
 };
-
-/// A frame with a request header of any version and a body of any bytes.
-fn frame(key: i16, version: i16, header_version: i16, body: &[u8]) -> Vec<u8> {
-    let header = RequestHeader {
-        request_api_key: key,
-        request_api_version: version,
-        correlation_id: 77,
-        client_id: Some("hostile".to_owned()),
-        unknown_tagged_fields: Vec::new(),
-    };
-    let mut writer = Writer::new();
-    header.write(&mut writer, header_version).unwrap();
-    writer.put_slice(body);
-    let bytes = writer.into_bytes();
-    let mut frame = u32::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
-    frame.extend_from_slice(&bytes);
-    frame
-}
 
 #[test]
 fn api_versions_of_an_unknown_version_is_answered_in_version_0_with_its_own_range() {
@@ -315,4 +297,45 @@ fn half_a_request_holds_nobody_else_up() {
         connection.send_bytes(&[0, 0, 0, 100, 0, 3]).unwrap();
     }
     assert!(!Session::open(&target).metadata(None, false).brokers.is_empty());
+}
+
+#[test]
+fn a_connection_that_nothing_passes_over_is_closed_after_a_while_and_one_in_use_is_not() {
+    const IDLE_MS: u64 = 2_000;
+    let target = Target::start(TargetOptions::default().set("connections.max.idle.ms", IDLE_MS)).unwrap();
+    let mut session = Session::open(&target);
+    session.topic("connection-idle", &[]);
+    let value = vec![b'x'; 1_000_000];
+    for _ in 0..20 {
+        session.append("connection-idle", 0, batch(&[&value]));
+    }
+    let open = || Connection::open(target.bootstrap()).unwrap();
+    let (mut silent, mut half, mut deaf, mut slow) = (open(), open(), open(), open());
+    half.send_bytes(&[0, 0, 0, 100, 0, 3]).unwrap();
+    deaf.send(12, &fetch_request("connection-idle", &[(0, 0)])).unwrap();
+    let request = encode_request(&MetadataRequest::default(), 12, 7, Some("slow")).unwrap();
+    let mut request = request.into_iter().flatten();
+    let opened = Instant::now();
+    let (mut sent, mut closed) = (0, [false; 2]);
+    // A byte every now and then is use, and so is a request.
+    wait_until("the idle ones to be closed", Duration::from_secs(60), || {
+        if opened.elapsed() > Duration::from_millis(sent * IDLE_MS / 4)
+            && let Some(byte) = request.next()
+        {
+            slow.send_bytes(&[byte]).unwrap();
+            session.call(0, &ApiVersionsRequest::default());
+            sent += 1;
+        }
+        for (connection, closed) in [&mut silent, &mut half].into_iter().zip(&mut closed) {
+            connection.set_answer_limit(Duration::from_millis(1)).unwrap();
+            *closed = *closed || connection.expect_close().is_ok();
+        }
+        Ok((closed == [true; 2] && sent >= 8).then_some(()))
+    })
+    .unwrap();
+    assert!(opened.elapsed() > Duration::from_millis(IDLE_MS), "closed too early");
+    slow.send_bytes(&request.collect::<Vec<u8>>()).unwrap();
+    assert!(!slow.receive::<MetadataRequest>(12).unwrap().1.brokers.is_empty());
+    // What the kernel had taken is still there to be read, the rest is not.
+    deaf.receive::<FetchRequest>(12).unwrap_err();
 }

@@ -84,7 +84,10 @@ use tracing::debug;
 use self::context::RequestContext;
 use crate::{
     parts::Parts,
-    server::{ConnectionContext, ConnectionSettings, response::Reply},
+    server::{
+        ConnectionContext, ConnectionSettings, Memory,
+        response::{Reply, RequestQueue},
+    },
 };
 
 /// Finds the handler of a request and keeps what the handlers stand on.
@@ -103,6 +106,14 @@ impl Api {
 
     pub(crate) fn connection_settings(&self) -> ConnectionSettings {
         self.parts.connection_settings()
+    }
+
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.parts.memory
+    }
+
+    pub(crate) fn request_queue(&self) -> &Arc<RequestQueue> {
+        &self.parts.request_queue
     }
 
     /// Runs one request. What cannot be read closes the connection, as in Kafka.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use millstream_protocol::ResponseFrame;
+use millstream_telemetry::Metrics;
 use tokio::{
     net::{TcpStream, tcp::OwnedWriteHalf},
     time::Instant,
@@ -16,12 +17,12 @@ use tracing::{debug, warn};
 
 use super::{
     frame::{FrameError, FrameReader},
-    response::{Pending, Reply, write_all},
+    limits::Permit,
+    memory::RequestMemory,
+    response::{Pending, Reply, WriteError, write_all},
 };
 use crate::{api::Api, options::Advertised};
 
-/// Requests of one connection that may be under way at once; the rest waits in the socket.
-const IN_FLIGHT_MAX: usize = 256;
 /// What a connection gets to finish its last responses when the broker stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -69,6 +70,7 @@ fn canonical(address: IpAddr) -> IpAddr {
 
 pub(crate) async fn run(
     stream: TcpStream,
+    permit: Permit,
     context: Arc<ConnectionContext>,
     api: Arc<Api>,
     settings: ConnectionSettings,
@@ -79,42 +81,96 @@ pub(crate) async fn run(
     }
     api.metrics().connections.inc();
     let (read, write) = stream.into_split();
+    let memory = RequestMemory::new(Arc::clone(api.memory()));
     let mut connection = Connection {
-        frames: FrameReader::new(read, settings.frame_bytes_max),
+        frames: FrameReader::new(read, settings.frame_bytes_max, memory),
         write,
-        pending: Pending::default(),
+        pending: Pending::new(Arc::clone(api.request_queue())),
         exclusive: false,
+        last_write: Instant::now(),
+        idle_max: settings.idle_max,
+        permit: &permit,
         api: Arc::clone(&api),
         context: Arc::clone(&context),
     };
-    if let Err(error) = connection.serve(settings.idle_max, stop).await {
-        match error {
-            FrameError::Io(error) => debug!(peer = %context.peer, %error, "connection lost"),
-            error => warn!(peer = %context.peer, "connection closed: {error}"),
-        }
+    let ended = tokio::select! {
+        biased;
+        ended = connection.serve(stop) => ended,
+        () = permit.is_excess() => Err(Broken::Excess),
+    };
+    drop(connection);
+    if let Err(reason) = ended {
+        reason.report(&context, api.metrics());
     }
     api.metrics().connections.dec();
 }
 
-struct Connection {
+/// Why a connection ends that neither side has closed.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Read(#[from] FrameError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error("not used for connections.max.idle.ms")]
+    Idle,
+    #[error("max.connections was lowered")]
+    Excess,
+}
+
+impl Broken {
+    fn report(&self, context: &ConnectionContext, metrics: &Metrics) {
+        if let Some(limit) = self.limit() {
+            metrics.limited(limit);
+        }
+        let peer = context.peer;
+        match self {
+            Self::Read(FrameError::Io(error)) | Self::Write(WriteError::Io(error)) => {
+                debug!(%peer, %error, "connection lost");
+            }
+            // What everybody meets with who does nothing, or has been told already for all of them.
+            Self::Idle | Self::Excess => debug!(%peer, "connection closed: {self}"),
+            _ => warn!(%peer, "connection closed: {self}"),
+        }
+    }
+
+    /// The key that set the limit which it met with.
+    fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Read(FrameError::TooLarge { .. }) => Some("socket.request.max.bytes"),
+            Self::Read(FrameError::GivenUp { .. }) | Self::Write(WriteError::GivenUp) => {
+                Some("queued.max.request.bytes")
+            }
+            Self::Idle | Self::Write(WriteError::Idle) => Some("connections.max.idle.ms"),
+            Self::Excess => Some("max.connections"),
+            Self::Read(FrameError::Truncated { .. } | FrameError::Io(_)) | Self::Write(WriteError::Io(_)) => {
+                None
+            }
+        }
+    }
+}
+
+struct Connection<'a> {
     frames: FrameReader<tokio::net::tcp::OwnedReadHalf>,
     write: OwnedWriteHalf,
     pending: Pending,
     /// The newest request must be answered before the next one is read, as Kafka does with all;
     /// only produce requests overlap.
     exclusive: bool,
+    last_write: Instant,
+    idle_max: Duration,
+    permit: &'a Permit,
     api: Arc<Api>,
     context: Arc<ConnectionContext>,
 }
 
-impl Connection {
-    async fn serve(&mut self, idle_max: Duration, stop: CancellationToken) -> Result<(), FrameError> {
-        let mut last_request = Instant::now();
+impl Connection<'_> {
+    async fn serve(&mut self, stop: CancellationToken) -> Result<(), Broken> {
         // One timer for the connection's whole life: it is set anew when it fires, not with each request.
-        let idle = tokio::time::sleep(idle_max);
+        let idle = tokio::time::sleep(self.idle_max);
         tokio::pin!(idle);
         loop {
-            let may_read = !self.exclusive && self.pending.len() < IN_FLIGHT_MAX;
+            let may_read = !self.exclusive && self.pending.has_room();
             tokio::select! {
                 biased;
                 reply = self.pending.next(), if !self.pending.is_empty() => {
@@ -123,29 +179,27 @@ impl Connection {
                 }
                 frame = self.frames.next(), if may_read => {
                     let Some(frame) = frame? else { return Ok(()) };
-                    last_request = Instant::now();
                     if !self.start(frame).await? {
                         return Ok(());
                     }
                 }
                 () = stop.cancelled() => return self.drain().await,
                 () = &mut idle, if self.pending.is_empty() => {
-                    if last_request.elapsed() >= idle_max {
-                        debug!(peer = %self.context.peer, "closed: connections.max.idle.ms without a request");
-                        return Ok(());
+                    let last_used = self.last_write.max(self.frames.last_read());
+                    if last_used.elapsed() >= self.idle_max {
+                        return Err(Broken::Idle);
                     }
-                    idle.as_mut().reset(last_request + idle_max);
+                    idle.as_mut().reset(last_used + self.idle_max);
                 }
             }
         }
     }
 
     /// Runs a request as far as it goes; false closes the connection.
-    async fn start(&mut self, frame: bytes::Bytes) -> Result<bool, FrameError> {
+    async fn start(&mut self, frame: bytes::Bytes) -> Result<bool, Broken> {
+        self.permit.touch(self.frames.last_read());
         match self.api.handle(frame, &self.context) {
-            Reply::Now(segments) if self.pending.is_empty() => {
-                write_all(&self.write, segments).await?;
-            }
+            Reply::Now(segments) if self.pending.is_empty() => self.write(segments).await?,
             Reply::Now(segments) => self.pending.push(Box::pin(std::future::ready(Some(segments)))),
             Reply::Overlapping(future) => self.pending.push(future),
             Reply::Exclusive(future) => {
@@ -158,16 +212,23 @@ impl Connection {
         Ok(true)
     }
 
-    async fn answer(&mut self, segments: ResponseFrame) -> Result<(), FrameError> {
-        write_all(&self.write, segments).await?;
+    async fn answer(&mut self, segments: ResponseFrame) -> Result<(), Broken> {
+        self.write(segments).await?;
         if self.pending.is_empty() {
             self.exclusive = false;
         }
         Ok(())
     }
 
+    async fn write(&mut self, segments: ResponseFrame) -> Result<(), Broken> {
+        write_all(&self.write, segments, self.api.memory(), self.idle_max).await?;
+        self.last_write = Instant::now();
+        self.permit.touch(self.last_write);
+        Ok(())
+    }
+
     /// The broker stops: what was accepted is still answered, nothing new is read.
-    async fn drain(&mut self) -> Result<(), FrameError> {
+    async fn drain(&mut self) -> Result<(), Broken> {
         let deadline = tokio::time::sleep(DRAIN);
         tokio::pin!(deadline);
         while !self.pending.is_empty() {

@@ -1,18 +1,27 @@
 //! How many connections there may be, in all and from one address, and how fast new ones may come.
 //! `kafka.network.ConnectionQuotas`: at `max.connections`, and above the creation rate, an accepted
-//! connection waits and all after it stay in the backlog; above an address's own limit it is closed.
+//! connection waits and all after it stay in the backlog; above an address's own limit it is closed. When
+//! `max.connections` is lowered below what is open, the least recently used are closed
+//! (`Processor.closeExcessConnections`).
 
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use millstream_config::ConnectionLimits as Settings;
+use millstream_telemetry::Metrics;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, watch};
-use tracing::warn;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+use tracing::{info, warn};
 
 use crate::settings::Current;
 
@@ -28,12 +37,28 @@ pub(crate) struct ConnectionLimits {
     arrivals: Mutex<Arrivals>,
     /// A connection was closed, or the limits changed.
     moved: Notify,
+    metrics: Arc<Metrics>,
+    /// From which the last use of a connection is counted.
+    started: Instant,
 }
 
 #[derive(Default)]
 struct Open {
-    total: usize,
+    places: HashMap<PlaceId, Arc<Place>>,
     by_address: HashMap<IpAddr, usize>,
+    /// How many there ever were.
+    admitted: u64,
+}
+
+/// Counted from the broker's first connection on.
+type PlaceId = u64;
+
+struct Place {
+    address: IpAddr,
+    /// Nanoseconds since the limits' start.
+    last_used_ns: AtomicU64,
+    is_excess: AtomicBool,
+    close: Notify,
 }
 
 #[derive(Clone, Debug)]
@@ -48,17 +73,21 @@ struct Maxima {
 /// Held by an open connection; dropping it gives the place back.
 pub(crate) struct Permit {
     limits: Arc<ConnectionLimits>,
-    address: IpAddr,
+    id: PlaceId,
+    place: Arc<Place>,
 }
 
 impl ConnectionLimits {
-    pub(crate) async fn new(settings: &Settings) -> Arc<Self> {
+    pub(crate) async fn new(settings: &Settings, metrics: Arc<Metrics>) -> Arc<Self> {
         let maxima = Maxima::resolve(settings).await;
+        let started = Instant::now();
         Arc::new(Self {
-            arrivals: Mutex::new(Arrivals::new(maxima.rate, Instant::now())),
+            arrivals: Mutex::new(Arrivals::new(maxima.rate, started)),
             maxima: RwLock::new(Arc::new(maxima)),
             open: Mutex::default(),
             moved: Notify::new(),
+            metrics,
+            started,
         })
     }
 
@@ -68,14 +97,35 @@ impl ConnectionLimits {
             let current = Arc::clone(&settings.borrow_and_update());
             let maxima = Maxima::resolve(&current.broker.network.limits).await;
             self.arrivals.lock().set_rate(maxima.rate, Instant::now());
+            let connections_max = maxima.total;
             *self.maxima.write() = Arc::new(maxima);
+            self.close_excess(connections_max);
             self.moved.notify_waiters();
         }
+    }
+
+    fn close_excess(&self, connections_max: usize) {
+        let open = self.open.lock();
+        let mut places: Vec<&Arc<Place>> =
+            open.places.values().filter(|place| !place.is_excess.load(Ordering::Relaxed)).collect();
+        let excess = places.len().saturating_sub(connections_max);
+        if excess == 0 {
+            return;
+        }
+        places.sort_by_key(|place| place.last_used_ns.load(Ordering::Relaxed));
+        for place in &places[..excess] {
+            place.is_excess.store(true, Ordering::Relaxed);
+            place.close.notify_one();
+        }
+        warn!(
+            "max.connections is now {connections_max}: the {excess} connections that were used least recently are closed"
+        );
     }
 
     /// Waits until the connection may be served; `None` when its address has too many already.
     pub(crate) async fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
         let address = address.to_canonical();
+        let mut is_delayed = false;
         let permit = loop {
             let moved = self.moved.notified();
             tokio::pin!(moved);
@@ -83,47 +133,87 @@ impl ConnectionLimits {
             moved.as_mut().enable();
             match self.try_admit(address) {
                 Admission::Admitted(permit) => break permit,
-                Admission::TooManyFromAddress => return None,
-                Admission::Full => moved.await,
+                Admission::TooManyFromAddress(limit) => {
+                    self.metrics.limited("max.connections.per.ip");
+                    warn!(%address, "connection refused: max.connections.per.ip is {limit} for it");
+                    return None;
+                }
+                Admission::Full(_) if is_delayed => moved.await,
+                Admission::Full(limit) => {
+                    is_delayed = true;
+                    self.metrics.limited("max.connections");
+                    warn!(%address, "connections wait for others to close: max.connections is {limit}");
+                    moved.await;
+                }
             }
         };
         let throttled = self.arrivals.lock().take(Instant::now());
         if !throttled.is_zero() {
+            self.metrics.limited("max.connection.creation.rate");
+            info!(%address, ?throttled, "connection delayed: max.connection.creation.rate is exceeded");
             tokio::time::sleep(throttled).await;
         }
         Some(permit)
     }
 
     fn try_admit(self: &Arc<Self>, address: IpAddr) -> Admission {
-        let maxima = Arc::clone(&self.maxima.read());
         let mut open = self.open.lock();
-        if open.total >= maxima.total {
-            return Admission::Full;
+        // Behind the lock: whoever lowers the limits and then looks for excess sees this one or is seen by it.
+        let maxima = Arc::clone(&self.maxima.read());
+        if open.places.len() >= maxima.total {
+            return Admission::Full(maxima.total);
         }
+        let limit = maxima.of(address);
         let from_address = open.by_address.entry(address).or_default();
-        if *from_address >= maxima.of(address) {
-            return Admission::TooManyFromAddress;
+        if *from_address >= limit {
+            return Admission::TooManyFromAddress(limit);
         }
         *from_address += 1;
-        open.total += 1;
-        Admission::Admitted(Permit { limits: Arc::clone(self), address })
+        open.admitted += 1;
+        let id = open.admitted;
+        let place = Arc::new(Place {
+            address,
+            last_used_ns: AtomicU64::new(self.since_start_ns(Instant::now())),
+            is_excess: AtomicBool::new(false),
+            close: Notify::new(),
+        });
+        open.places.insert(id, Arc::clone(&place));
+        Admission::Admitted(Permit { limits: Arc::clone(self), id, place })
+    }
+
+    fn since_start_ns(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.started).as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
+/// With the limit that stands in the way.
 enum Admission {
     Admitted(Permit),
-    TooManyFromAddress,
-    Full,
+    TooManyFromAddress(usize),
+    Full(usize),
+}
+
+impl Permit {
+    /// The connection was used.
+    pub(crate) fn touch(&self, at: Instant) {
+        self.place.last_used_ns.store(self.limits.since_start_ns(at), Ordering::Relaxed);
+    }
+
+    /// Waits until the connection has to go because there are too many.
+    pub(crate) async fn is_excess(&self) {
+        self.place.close.notified().await;
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        let address = self.place.address;
         let mut open = self.limits.open.lock();
-        open.total -= 1;
-        if let Some(count) = open.by_address.get_mut(&self.address) {
+        open.places.remove(&self.id);
+        if let Some(count) = open.by_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
-                open.by_address.remove(&self.address);
+                open.by_address.remove(&address);
             }
         }
         drop(open);
@@ -219,7 +309,7 @@ mod tests {
             connections_max_per_ip: per_address,
             per_ip_overrides: overrides.iter().map(|(host, limit)| ((*host).to_owned(), *limit)).collect(),
         };
-        ConnectionLimits::new(&settings).await
+        ConnectionLimits::new(&settings, Arc::default()).await
     }
 
     #[tokio::test]
@@ -250,6 +340,23 @@ mod tests {
         }
         drop(first);
         assert!(waiting.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn when_the_limit_is_lowered_the_least_recently_used_connections_have_to_go() {
+        let limits = limits(10, 10, &[]).await;
+        let mut permits = Vec::new();
+        for used_ns in [30, 10, 20, 40] {
+            let permit = limits.admit([127, 0, 0, 1].into()).await.unwrap();
+            permit.place.last_used_ns.store(used_ns, Ordering::Relaxed);
+            permits.push(permit);
+        }
+        limits.close_excess(3);
+        limits.close_excess(2);
+        let excess = |permit: &Permit| permit.place.is_excess.load(Ordering::Relaxed);
+        assert_eq!(permits.iter().map(excess).collect::<Vec<_>>(), [false, true, true, false]);
+        permits[1].is_excess().await;
+        permits[2].is_excess().await;
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::{
     connection::{self, ConnectionContext},
-    limits::{ConnectionLimits, Permit},
+    limits::ConnectionLimits,
 };
 use crate::{
     api::Api,
@@ -208,24 +208,14 @@ impl Accepting {
     }
 
     async fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let Some(permit) = self.limits.admit(peer.ip()).await else {
-            self.api.metrics().connections_refused.inc();
-            warn!(%peer, "connection refused: max.connections.per.ip is reached");
-            return;
-        };
+        let Some(permit) = self.limits.admit(peer.ip()).await else { return };
         let settings = self.api.connection_settings();
         let Ok(local) = stream.local_addr() else { return };
         let advertised = self.advertised.clone();
         let context = ConnectionContext::new(Arc::clone(&self.name), local, peer, advertised);
         let (api, stop) = (Arc::clone(&self.api), self.stop.clone());
-        self.tasks.spawn(hold(permit, connection::run(stream, context, api, settings, stop)));
+        self.tasks.spawn(connection::run(stream, permit, context, api, settings, stop));
     }
-}
-
-/// The permit lives as long as the connection.
-async fn hold(permit: Permit, connection: impl Future<Output = ()>) {
-    connection.await;
-    drop(permit);
 }
 
 #[cfg(test)]

@@ -1,7 +1,19 @@
 //! What a handler gives back to its connection.
 
-use std::{collections::VecDeque, future::Future, io, pin::Pin, task::Poll};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
+use bytes::Bytes;
 use millstream_protocol::ResponseFrame;
 use millstream_types::codec::Payload;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
@@ -10,6 +22,10 @@ use tokio::{
     net::{TcpStream, tcp::OwnedWriteHalf},
 };
 
+use super::memory::{AnswerMemory, Memory};
+
+/// Requests of one connection that may be under way at once; the rest waits in the socket.
+const IN_FLIGHT_MAX: usize = 256;
 /// One call sends no more of a file, lest a fast reader keep a thread for itself.
 const SENDFILE_BYTES_MAX: usize = 4 << 20;
 
@@ -31,15 +47,38 @@ pub(crate) enum Reply {
     Close,
 }
 
+/// Requests that run behind an earlier one of their connection, of all connections: `queued.max.requests`.
+pub(crate) struct RequestQueue {
+    limit: usize,
+    count: AtomicUsize,
+}
+
+impl RequestQueue {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, count: AtomicUsize::new(0) })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
 /// The replies of one connection, in the order of their requests.
-#[derive(Default)]
 pub(crate) struct Pending {
     queue: VecDeque<Later>,
+    /// Counts all but the first of ours.
+    requests: Arc<RequestQueue>,
 }
 
 impl Pending {
-    pub(crate) fn len(&self) -> usize {
-        self.queue.len()
+    pub(crate) fn new(requests: Arc<RequestQueue>) -> Self {
+        Self { queue: VecDeque::new(), requests }
+    }
+
+    /// One request may always be under way. Whoever waits for room in the queue has one that will end.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.is_empty()
+            || (self.queue.len() < IN_FLIGHT_MAX && self.requests.count() < self.requests.limit)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -47,6 +86,9 @@ impl Pending {
     }
 
     pub(crate) fn push(&mut self, reply: Later) {
+        if !self.queue.is_empty() {
+            self.requests.count.fetch_add(1, Ordering::Relaxed);
+        }
         self.queue.push_back(reply);
     }
 
@@ -60,6 +102,9 @@ impl Pending {
                 match front.as_mut().poll(context) {
                     Poll::Ready(Some(frame)) => {
                         self.queue.pop_front();
+                        if !self.queue.is_empty() {
+                            self.requests.count.fetch_sub(1, Ordering::Relaxed);
+                        }
                         match &mut joined {
                             Some(joined) => joined.extend(frame),
                             None => joined = Some(frame),
@@ -79,13 +124,50 @@ impl Pending {
     }
 }
 
-/// Writes all segments with as few system calls as the kernel allows; what lies in files goes from there.
-pub(crate) async fn write_all(stream: &OwnedWriteHalf, mut segments: ResponseFrame) -> io::Result<()> {
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.requests.count.fetch_sub(self.queue.len().saturating_sub(1), Ordering::Relaxed);
+    }
+}
+
+/// Why an answer could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("an answer was not taken for connections.max.idle.ms")]
+    Idle,
+    #[error("an answer was not taken, and queued.max.request.bytes is used up by such answers")]
+    GivenUp,
+}
+
+/// Writes all segments with as few system calls as the kernel allows; what lies in files goes from there. What the
+/// peer does not take at once counts as memory in use.
+pub(crate) async fn write_all(
+    stream: &OwnedWriteHalf,
+    mut segments: ResponseFrame,
+    memory: &Arc<Memory>,
+    idle_max: Duration,
+) -> Result<(), WriteError> {
     let socket: &TcpStream = stream.as_ref();
+    let mut waiting: Option<AnswerMemory> = None;
     while !segments.is_empty() {
-        match socket.async_io(Interest::WRITABLE, || write_some(socket, &segments)).await? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            written => advance(&mut segments, written),
+        match socket.try_io(Interest::WRITABLE, || write_some(socket, &segments)) {
+            Ok(0) => return Err(WriteError::Io(io::ErrorKind::WriteZero.into())),
+            Ok(written) => advance(&mut segments, written),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let bytes = segments.iter().filter_map(Payload::in_memory).map(Bytes::len).sum();
+                let waiting = waiting.get_or_insert_with(|| AnswerMemory::new(memory, bytes));
+                waiting.shrink_to(bytes);
+                tokio::select! {
+                    biased;
+                    writable = tokio::time::timeout(idle_max, socket.writable()) => {
+                        writable.map_err(|_| WriteError::Idle)??;
+                    }
+                    () = waiting.is_given_up() => return Err(WriteError::GivenUp),
+                }
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
@@ -138,7 +220,7 @@ mod tests {
             Box::pin(std::future::ready(text.map(|text| ResponseFrame::from([text.into()]))))
         }
         let (answer, waited_for) = tokio::sync::oneshot::channel();
-        let mut pending = Pending::default();
+        let mut pending = Pending::new(RequestQueue::new(500));
         pending.push(ready(Some("a")));
         pending.push(ready(Some("b")));
         pending.push(Box::pin(async { waited_for.await.ok() }));

@@ -40,15 +40,19 @@ pub(super) const NETWORK: &[Definition] = &[
     key("controller.listener.names", List, "").null().high()
         .doc("The listeners of the controller; they are not opened, since the only voter is this process."),
     key("connections.max.idle.ms", Long, "600000")
-        .doc("A connection without a request for so long is closed."),
+        .doc("A connection on which nothing is read or written for so long, and no answer is owed, is closed."),
     key("max.connection.creation.rate", Int, "2147483647").at_least(0).cluster_wide()
         .doc("How many connections a second the broker accepts; further ones wait in the backlog."),
     key("max.connections", Int, "2147483647").at_least(0).cluster_wide()
-        .doc("How many connections may be open at a time; at the limit no further one is accepted until one closes."),
+        .doc("How many connections may be open at a time; at the limit no further one is accepted until one closes. Where it is lowered below what is open, the connections used least recently are closed."),
     key("max.connections.per.ip", Int, "2147483647").at_least(0).cluster_wide()
         .doc("How many connections one address may have open; further ones are closed at once."),
     key("max.connections.per.ip.overrides", String, "").cluster_wide()
         .doc("Exceptions to `max.connections.per.ip`: `ADDRESS:COUNT`, several divided by commas."),
+    key("queued.max.request.bytes", Long, "16777216").kafka_default("-1")
+        .doc("How much memory requests that have not come whole and answers that are not taken may have, over all connections; -1 is no limit. A connection whose request finds no room is not read until there is some; one request at a time is let through beyond the limit, however large. While others wait, a request that takes more than five seconds to come is given up with its connection, and so are the answers that have waited longest where these are too many. Records that are sent from their file do not count."),
+    key("queued.max.requests", Int, "500").high().at_least(1)
+        .doc("How many requests may run behind an earlier one of their connection, over all connections. Beyond it a connection's next request is read when the one before is answered."),
     key("socket.listen.backlog.size", Int, "1024").kafka_default("50").at_least(1)
         .doc("How many connections may wait to be accepted."),
     key("socket.receive.buffer.bytes", Int, "-1").kafka_default("102400").high()

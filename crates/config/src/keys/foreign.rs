@@ -142,8 +142,6 @@ pub(super) const KEYS: &[Definition] = &[
     key("offsets.load.buffer.size", Int, "5242880", Threads).high().at_least(1),
     key("principal.builder.class", Class, "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder", Security).per_broker(),
     key("producer.purgatory.purge.interval.requests", Int, "1000", NoPurgatory),
-    key("queued.max.request.bytes", Long, "-1", Threads),
-    key("queued.max.requests", Int, "500", Threads).high().at_least(1),
     key("quota.window.num", Int, "11", Quotas).low().at_least(1),
     key("quota.window.size.seconds", Int, "1", Quotas).low().at_least(1),
     key("remote.fetch.max.wait.ms", Int, "500", TieredStorage).at_least(1).cluster_wide(),
