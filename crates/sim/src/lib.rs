@@ -10,7 +10,7 @@
 //! order; two directories make two.
 
 mod data;
-mod disk;
+pub mod disk;
 mod groups;
 mod node;
 mod random;

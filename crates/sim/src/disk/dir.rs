@@ -79,12 +79,12 @@ mod tests {
     fn a_rename_is_there_or_not_but_never_half() {
         for seed in 0..100 {
             let mut dir = DirNode::default();
-            dir.insert("file".to_owned(), 1);
+            dir.insert("file".to_owned(), Inode(1));
             dir.sync();
-            dir.insert("file.tmp".to_owned(), 2);
+            dir.insert("file.tmp".to_owned(), Inode(2));
             dir.rename("file.tmp", "file");
             dir.survive(Survival::AnySectors, &mut Random::new(seed));
-            assert!(matches!(dir.entries.get("file"), Some(1 | 2)));
+            assert!(matches!(dir.entries.get("file"), Some(Inode(1 | 2))));
         }
     }
 }

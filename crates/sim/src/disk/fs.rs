@@ -1,116 +1,113 @@
-//! The disk as the log's file trait.
+//! The disk by paths, and open files: the log's file trait.
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
 use millstream_log::fs::{Dir, DirEntry, File, Fs, Lock, OpenMode, Space};
 
-use super::{Disk, Inode, Node, Operation, State, errors::Told, file::FileNode, locked, no_power};
+use super::{
+    Disk, Operation, State,
+    errors::Told,
+    inodes::{Inode, unless_cut},
+    locked, no_power,
+};
+
+impl Disk {
+    fn find(&self, path: &Path) -> io::Result<Inode> {
+        let names = path.components().filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_str().ok_or(io::ErrorKind::InvalidInput)),
+            _ => None,
+        });
+        let mut found = Inode::ROOT;
+        for name in names {
+            found = self.look_up(found, name?)?;
+        }
+        Ok(found)
+    }
+
+    /// The directory that holds `path`, and the last part of the name.
+    fn place<'a>(&self, path: &'a Path) -> io::Result<(Inode, &'a str)> {
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok((self.find(path.parent().unwrap_or(Path::new("/")))?, name))
+    }
+}
 
 impl Fs for Disk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let mut state = self.state();
-        let inode = match (state.find(path), mode) {
+        let found = self.find(path);
+        match (found, mode) {
             (Ok(inode), OpenMode::Truncate) => {
-                let cut = state.begin(Operation::Write, path)?;
-                state.set_length(inode, 0)?;
-                unless_cut(cut, inode)?
+                let file = self.open_file(inode)?;
+                file.truncate(0)?;
+                Ok(file)
             }
-            (Ok(inode), OpenMode::Read | OpenMode::Write) => {
-                state.begin(Operation::Read, path)?;
-                inode
-            }
-            (Err(error), OpenMode::Read) => return Err(error),
+            (Ok(inode), OpenMode::Read | OpenMode::Write) => self.open_file(inode),
+            (Err(error), OpenMode::Read) => Err(error),
             (Err(_), OpenMode::Write | OpenMode::Truncate) => {
-                let cut = state.begin(Operation::Write, path)?;
-                let (parent, name) = state.place(path)?;
-                let inode = state.add(parent, name, Node::File(FileNode::default()))?;
-                unless_cut(cut, inode)?
+                let (parent, name) = self.place(path)?;
+                let inode = self.create_file_in(parent, name)?;
+                self.open_file(inode)
             }
-        };
-        state.file(inode)?;
-        let told = Mutex::new(state.file(inode)?.errors.open());
-        Ok(Arc::new(OpenFile { disk: self.clone(), inode, path: path.to_owned(), told }))
+        }
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Dir>> {
+        let inode = self.find(path)?;
         let state = self.state();
-        state.dir(state.find(path)?)?;
+        state.dir(inode)?;
         Ok(Arc::new(OpenDir { disk: self.clone(), told: Mutex::new(state.errors.open()) }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        if state.find(path).is_ok() {
+        if self.find(path).is_ok() {
             return Ok(());
         }
-        let cut = state.begin(Operation::Write, path)?;
-        state.make_dirs(path)?;
-        unless_cut(cut, ())
+        if let Some(above) = path.parent() {
+            Fs::create_dir(self, above)?;
+        }
+        let (parent, name) = self.place(path)?;
+        self.create_dir_in(parent, name).map(drop)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        let mut state = self.state();
-        state.begin(Operation::Read, path)?;
-        let dir = state.dir(state.find(path)?)?;
-        let entry = |(name, inode): (&String, &Inode)| DirEntry {
-            name: name.clone(),
-            is_dir: matches!(state.inodes[*inode], Node::Dir(_)),
-        };
-        Ok(dir.entries.iter().map(entry).collect())
+        let entries = self.entries(self.find(path)?)?;
+        let entry = |(name, inode)| Ok(DirEntry { name, is_dir: self.attributes(inode)?.is_dir });
+        entries.into_iter().map(entry).collect()
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        let cut = state.begin(Operation::Write, from)?;
-        state.find(from)?;
-        let ((parent, from), (to_parent, to)) = (state.place(from)?, state.place(to)?);
+        let ((parent, from), (to_parent, to)) = (self.place(from)?, self.place(to)?);
         if parent != to_parent {
             return Err(io::ErrorKind::CrossesDevices.into());
         }
-        state.dir_mut(parent)?.rename(&from, &to);
-        unless_cut(cut, ())
+        self.rename_in(parent, from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        let cut = state.begin(Operation::Write, path)?;
-        let inode = state.find(path)?;
-        let length = state.file(inode)?.data.len() as u64;
-        let (parent, name) = state.place(path)?;
-        state.dir_mut(parent)?.remove(&name);
-        // Its space is free for others, whoever still has it open.
-        state.used = state.used.saturating_sub(length);
-        unless_cut(cut, ())
+        let (parent, name) = self.place(path)?;
+        self.remove_from(parent, name)
     }
 
+    /// All at once, which the trait does not promise.
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let (parent, name) = self.place(path)?;
         let mut state = self.state();
-        let cut = state.begin(Operation::Write, path)?;
-        let inode = state.find(path)?;
-        state.dir(inode)?;
-        let (parent, name) = state.place(path)?;
-        state.dir_mut(parent)?.remove(&name);
+        let cut = state.begin(Operation::Write, name)?;
+        state.dir(state.child(parent, name)?)?;
+        state.dir_mut(parent)?.remove(name);
         unless_cut(cut, ())
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        let cut = state.begin(Operation::Sync, path)?;
-        let inode = state.find(path)?;
-        if !state.lies.syncs_no_dirs {
-            state.dir_mut(inode)?.sync();
-        }
-        unless_cut(cut, ())
+        self.sync_names(self.find(path)?)
     }
 
     fn space(&self, _path: &Path) -> io::Result<Space> {
-        let state = self.state();
-        let usable_bytes = state.capacity.saturating_sub(state.used);
-        Ok(Space { total_bytes: state.capacity, usable_bytes, device: 1 })
+        let (total_bytes, usable_bytes) = Disk::space(self);
+        Ok(Space { total_bytes, usable_bytes, device: 1 })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
@@ -145,7 +142,7 @@ struct OpenDir {
 impl Dir for OpenDir {
     fn sync_all(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        let begun = state.begin(Operation::Sync, Path::new("all"));
+        let begun = state.begin(Operation::Sync, "all");
         if begun.is_err() && !state.off {
             state.forget_some(None);
         }
@@ -160,11 +157,10 @@ impl Dir for OpenDir {
 }
 
 #[derive(Debug)]
-struct OpenFile {
-    disk: Disk,
-    inode: Inode,
-    path: PathBuf,
-    told: Mutex<Told>,
+pub(super) struct OpenFile {
+    pub(super) disk: Disk,
+    pub(super) inode: Inode,
+    pub(super) told: Mutex<Told>,
 }
 
 impl File for OpenFile {
@@ -177,7 +173,7 @@ impl File for OpenFile {
 
     fn read_into(&self, buffer: &mut Vec<u8>, length: usize, position: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.begin(Operation::Read, &self.path)?;
+        state.begin(Operation::Read, "")?;
         let data = &state.file(self.inode)?.data;
         let start = usize::try_from(position).unwrap_or(usize::MAX).min(data.len());
         let end = start.saturating_add(length).min(data.len());
@@ -189,7 +185,7 @@ impl File for OpenFile {
         let mut state = self.disk.state();
         let bytes = slices.concat();
         let at = usize::try_from(position).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let begun = state.begin(Operation::Write, &self.path);
+        let begun = state.begin(Operation::Write, "");
         let wanted = match begun {
             Ok(_) => bytes.len(),
             // A write that fails may have written some of it.
@@ -212,7 +208,7 @@ impl File for OpenFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        let begun = state.begin(Operation::Sync, &self.path);
+        let begun = state.begin(Operation::Sync, "");
         if begun.is_err() && !state.off {
             state.forget_some(Some(self.inode));
         }
@@ -229,7 +225,7 @@ impl File for OpenFile {
 
     fn truncate(&self, length: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        let cut = state.begin(Operation::Write, &self.path)?;
+        let cut = state.begin(Operation::Write, "")?;
         let length = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
         state.set_length(self.inode, length)?;
         unless_cut(cut, ())
@@ -245,7 +241,7 @@ impl File for OpenFile {
 
     fn allocate(&self, length: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        let cut = state.begin(Operation::Write, &self.path)?;
+        let cut = state.begin(Operation::Write, "")?;
         let length = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let now = state.file(self.inode)?.data.len();
         if length.saturating_sub(now) as u64 > state.capacity.saturating_sub(state.used) {
@@ -264,9 +260,4 @@ impl State {
         self.used = self.used.saturating_sub(before) + length as u64;
         Ok(())
     }
-}
-
-/// An operation that happened just before the power went has an effect, but nobody hears of it.
-fn unless_cut<T>(cut: bool, done: T) -> io::Result<T> {
-    if cut { Err(no_power()) } else { Ok(done) }
 }

@@ -10,24 +10,24 @@ mod dir;
 mod errors;
 mod file;
 mod fs;
+mod inodes;
 
 use std::{
     collections::BTreeSet,
     io,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+pub use self::inodes::{Attributes, Inode};
+pub use millstream_log::fs::File;
+use millstream_log::fs::{Fs, OpenMode};
 
 use self::{dir::DirNode, errors::Errors, file::FileNode};
 use crate::random::{Random, mix};
 
 #[derive(Debug, Clone)]
-pub(crate) struct Disk(Arc<Mutex<State>>);
-
-/// Where a file or directory stands in `State::inodes`.
-type Inode = usize;
-
-const ROOT: Inode = 0;
+pub struct Disk(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -82,7 +82,7 @@ enum Survival {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DiskError {
+pub enum DiskError {
     Write,
     Sync,
     Read,
@@ -101,7 +101,7 @@ const UNLIMITED: u64 = 1 << 40;
 impl Disk {
     /// An empty disk with these files on it, synced.
     pub(crate) fn new(random: Random, lies: Lies, files: &[(PathBuf, Vec<u8>)]) -> Self {
-        let mut state = State {
+        let state = State {
             random,
             inodes: vec![Node::Dir(DirNode::default())],
             locks: BTreeSet::new(),
@@ -114,14 +114,16 @@ impl Disk {
             error_happened: false,
             errors: Errors::default(),
         };
+        let disk = Self(Arc::new(Mutex::new(state)));
         for (path, contents) in files {
-            let parent = path.parent().unwrap_or(Path::new("/"));
-            let written = state.make_dirs(parent).and_then(|()| state.make_file(path, contents));
+            let written = Fs::create_dir(&disk, path.parent().unwrap_or(Path::new("/")))
+                .and_then(|()| Fs::open(&disk, path, OpenMode::Write))
+                .and_then(|file| file.write_at(&[contents], 0));
             written.expect("a new disk takes its first files");
         }
-        state.sync_all();
-        state.lies = lies;
-        Self(Arc::new(Mutex::new(state)))
+        disk.state().sync_all();
+        disk.state().lies = lies;
+        disk
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -129,12 +131,12 @@ impl Disk {
     }
 
     /// The power goes after so many more operations.
-    pub(crate) fn arm_power_cut(&self, operations: usize) {
+    pub fn arm_power_cut(&self, operations: usize) {
         self.state().faults.power_cut = Some(operations);
     }
 
     /// The operation of this kind after so many more fails with EIO.
-    pub(crate) fn arm_error(&self, error: DiskError, operations: usize) {
+    pub fn arm_error(&self, error: DiskError, operations: usize) {
         let mut state = self.state();
         match error {
             DiskError::Write => state.faults.write_error = Some(operations),
@@ -144,7 +146,7 @@ impl Disk {
     }
 
     /// Who does not know yet what failed so far is not told any more.
-    pub(crate) fn settle_errors(&self) {
+    pub fn settle_errors(&self) {
         let mut state = self.state();
         state.errors.settle();
         for node in &mut state.inodes {
@@ -154,7 +156,7 @@ impl Disk {
         }
     }
 
-    pub(crate) fn disarm(&self) {
+    pub fn disarm(&self) {
         let mut state = self.state();
         state.faults = Faults::default();
         state.error_happened = false;
@@ -166,7 +168,7 @@ impl Disk {
     }
 
     /// Leaves so many bytes free; `None` is enough for everything.
-    pub(crate) fn set_free(&self, bytes: Option<u64>) {
+    pub fn set_free(&self, bytes: Option<u64>) {
         let mut state = self.state();
         state.capacity = bytes.map_or(UNLIMITED, |bytes| state.used + bytes);
     }
@@ -175,12 +177,12 @@ impl Disk {
         self.state().capacity != UNLIMITED
     }
 
-    pub(crate) fn is_off(&self) -> bool {
+    pub fn is_off(&self) -> bool {
         self.state().off
     }
 
     /// The power goes, if it has not, and comes back.
-    pub(crate) fn power_cut(&self) {
+    pub fn power_cut(&self) {
         let mut state = self.state();
         let mut random = state.random.fork();
         for node in &mut state.inodes {
@@ -204,7 +206,7 @@ impl Disk {
     }
 
     /// A process died and the system goes on: some files' clean pages are dropped.
-    pub(crate) fn evict_some(&self) {
+    pub fn evict_some(&self) {
         let State { random, inodes, used, .. } = &mut *self.state();
         for node in inodes {
             if let Node::File(file) = node
@@ -226,12 +228,11 @@ impl Disk {
 impl State {
     /// Counts one operation; an error if it is not to happen. `Ok(true)`: it happens, but as the last one
     /// before the power goes, so that its caller never learns of it.
-    fn begin(&mut self, operation: Operation, path: &Path) -> io::Result<bool> {
+    fn begin(&mut self, operation: Operation, name: &str) -> io::Result<bool> {
         if self.off {
             return Err(no_power());
         }
-        let name = path.as_os_str().as_encoded_bytes();
-        let hash = name.iter().fold(operation as u64, |hash, byte| mix(hash ^ u64::from(*byte)));
+        let hash = name.bytes().fold(operation as u64, |hash, byte| mix(hash ^ u64::from(byte)));
         self.trace = mix(self.trace ^ hash);
         let last = operation != Operation::Read && counted_down(&mut self.faults.power_cut);
         let fault = match operation {
@@ -247,76 +248,49 @@ impl State {
         Ok(last)
     }
 
-    fn find(&self, path: &Path) -> io::Result<Inode> {
-        let mut found = ROOT;
-        for component in path.components() {
-            if let Component::Normal(name) = component {
-                let name = name.to_str().ok_or(io::ErrorKind::InvalidInput)?;
-                found = self.dir(found)?.entries.get(name).copied().ok_or(io::ErrorKind::NotFound)?;
-            }
-        }
-        Ok(found)
+    fn node(&self, inode: Inode) -> io::Result<&Node> {
+        self.inodes.get(inode.0).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn child(&self, parent: Inode, name: &str) -> io::Result<Inode> {
+        self.dir(parent)?.entries.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn dir(&self, inode: Inode) -> io::Result<&DirNode> {
-        match &self.inodes[inode] {
+        match self.node(inode)? {
             Node::Dir(dir) => Ok(dir),
             Node::File(_) => Err(io::ErrorKind::NotADirectory.into()),
         }
     }
 
     fn dir_mut(&mut self, inode: Inode) -> io::Result<&mut DirNode> {
-        match &mut self.inodes[inode] {
-            Node::Dir(dir) => Ok(dir),
-            Node::File(_) => Err(io::ErrorKind::NotADirectory.into()),
+        match self.inodes.get_mut(inode.0) {
+            Some(Node::Dir(dir)) => Ok(dir),
+            Some(Node::File(_)) => Err(io::ErrorKind::NotADirectory.into()),
+            None => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
     fn file(&self, inode: Inode) -> io::Result<&FileNode> {
-        match &self.inodes[inode] {
+        match self.node(inode)? {
             Node::File(file) => Ok(file),
             Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
         }
     }
 
     fn file_mut(&mut self, inode: Inode) -> io::Result<&mut FileNode> {
-        match &mut self.inodes[inode] {
-            Node::File(file) => Ok(file),
-            Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
+        match self.inodes.get_mut(inode.0) {
+            Some(Node::File(file)) => Ok(file),
+            Some(Node::Dir(_)) => Err(io::ErrorKind::IsADirectory.into()),
+            None => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
-    /// The directory that holds `path`, and the last part of the name.
-    fn place(&self, path: &Path) -> io::Result<(Inode, String)> {
-        let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
-        let parent = self.find(path.parent().unwrap_or(Path::new("/")))?;
-        Ok((parent, name.to_owned()))
-    }
-
-    fn add(&mut self, parent: Inode, name: String, node: Node) -> io::Result<Inode> {
-        let inode = self.inodes.len();
+    fn add(&mut self, parent: Inode, name: &str, node: Node) -> io::Result<Inode> {
+        let inode = Inode(self.inodes.len());
+        self.dir_mut(parent)?.insert(name.to_owned(), inode);
         self.inodes.push(node);
-        self.dir_mut(parent)?.insert(name, inode);
         Ok(inode)
-    }
-
-    fn make_dirs(&mut self, path: &Path) -> io::Result<()> {
-        let ancestors: Vec<&Path> = path.ancestors().collect();
-        for ancestor in ancestors.into_iter().rev() {
-            if self.find(ancestor).is_err() {
-                let (parent, name) = self.place(ancestor)?;
-                self.add(parent, name, Node::Dir(DirNode::default()))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn make_file(&mut self, path: &Path, contents: &[u8]) -> io::Result<()> {
-        let (parent, name) = self.place(path)?;
-        let inode = self.add(parent, name, Node::File(FileNode::default()))?;
-        self.file_mut(inode)?.write(0, contents);
-        self.used += contents.len() as u64;
-        Ok(())
     }
 
     fn sync_all(&mut self) {
@@ -340,7 +314,7 @@ impl State {
     fn forget_some(&mut self, inode: Option<Inode>) {
         for (index, node) in self.inodes.iter_mut().enumerate() {
             if let Node::File(file) = node
-                && inode.is_none_or(|inode| inode == index)
+                && inode.is_none_or(|inode| inode == Inode(index))
                 && file.forget_some(&mut self.random)
             {
                 self.errors.add();
