@@ -9,6 +9,8 @@ mod dynamic;
 mod flush;
 mod handover;
 mod kill;
+mod mounted;
+mod power;
 mod semantics;
 mod session;
 mod shared;

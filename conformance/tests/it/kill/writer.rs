@@ -23,29 +23,33 @@ use crate::session::{Session, code, idempotent, produce_request};
 const PRODUCE_VERSION: i16 = 9;
 
 /// Whether the broker is there; writers wait here while it is not.
-pub(super) struct Broker {
+pub(crate) struct Broker {
     address: String,
     is_up: Mutex<bool>,
     changed: Condvar,
 }
 
 impl Broker {
-    pub(super) fn new(address: &str) -> Self {
+    pub(crate) fn new(address: &str) -> Self {
         Self { address: address.to_owned(), is_up: Mutex::new(true), changed: Condvar::new() }
     }
 
-    pub(super) fn down(&self) {
+    pub(crate) fn down(&self) {
         *locked(&self.is_up) = false;
     }
 
-    pub(super) fn up(&self) {
+    pub(crate) fn up(&self) {
         *locked(&self.is_up) = true;
         self.changed.notify_all();
     }
 
-    fn wait_until_up(&self) {
+    /// Waits until the broker is there. None if it went away meanwhile: who comes late must not reach the next
+    /// life of the broker while that is looked at.
+    pub(crate) fn connect(&self) -> Option<Connection> {
         let guard = locked(&self.is_up);
         drop(self.changed.wait_while(guard, |up| !*up).unwrap_or_else(PoisonError::into_inner));
+        let connection = Connection::open(&self.address).ok()?;
+        locked(&self.is_up).then_some(connection)
     }
 }
 
@@ -149,8 +153,7 @@ enum Lost {
 impl Work {
     fn run(&mut self) -> Result<()> {
         while !(self.stopping.load(Ordering::SeqCst) && self.unacked.is_empty()) {
-            self.broker.wait_until_up();
-            let Ok(mut connection) = Connection::open(&self.broker.address) else { continue };
+            let Some(mut connection) = self.broker.connect() else { continue };
             if let Err(Lost::Fault(error)) = self.write(&mut connection) {
                 eprintln!("partition {}: {error:#}", self.partition);
                 return Err(error);
