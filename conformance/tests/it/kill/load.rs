@@ -66,7 +66,7 @@ impl Load {
     pub(crate) fn check(&mut self, target: &Running) -> Result<()> {
         let mut session = Session::open(target);
         // Kafka tells that it serves before it leads all its partitions again.
-        let limit = Duration::from_secs(if target.kind() == Kind::Kafka { 30 } else { 1 });
+        let limit = Duration::from_secs(if target.kind() == Kind::Kafka { 30 } else { 5 });
         for ((partition, seen), writer) in (0..).zip(&mut self.seen).zip(&self.writers) {
             if target.kind() == Kind::Kafka {
                 session.wait_served(TOPIC, partition);
