@@ -41,8 +41,8 @@ torture: build tools ## the long run: 200 kills, 20 power cuts, 100,000 seeds
 		cargo test --locked -p millstream-conformance --test it -- --nocapture kill:: power::
 	cargo run --locked --release -p millstream-sim -- --seeds 100000
 
-bench: build tools ## Millstream beside a real Apache Kafka and the floor; writes bench/RESULTS.md
-	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN)
+bench: build tools ## Millstream beside a real Apache Kafka and the floor; writes bench/RESULTS.md (ARGS=--resume, --long)
+	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN) $(ARGS)
 
 tools:
 	conformance/install.sh test

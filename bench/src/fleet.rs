@@ -3,12 +3,16 @@
 
 use std::{fmt, path::Path};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use millstream_testkit::{Kind, Running, Target, TargetOptions};
+use serde::{Deserialize, Serialize};
 
-use crate::{Options, floor::client::Floor};
+use crate::{floor::client::Floor, usage};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Subject {
     Millstream,
     /// `--durability os`: acknowledged before it is flushed.
@@ -23,8 +27,6 @@ pub(crate) enum Subject {
 impl Subject {
     pub(crate) const ALL: [Self; 5] =
         [Self::Millstream, Self::MillstreamOs, Self::Kafka, Self::KafkaFlushing, Self::Floor];
-    pub(crate) const BROKERS: [Self; 4] =
-        [Self::Millstream, Self::MillstreamOs, Self::Kafka, Self::KafkaFlushing];
 
     /// How it is started, from an empty directory. Brokers only.
     pub(crate) fn options(self) -> TargetOptions {
@@ -38,7 +40,11 @@ impl Subject {
                 options
             }
             Self::Kafka | Self::KafkaFlushing => {
-                let mut options = options.kind(Kind::Kafka);
+                // Kafka's defaults, which the launcher shortens for tests.
+                let mut options = options
+                    .kind(Kind::Kafka)
+                    .set("broker.heartbeat.interval.ms", 2_000)
+                    .set("broker.session.timeout.ms", 9_000);
                 if self == Self::KafkaFlushing {
                     options = options.set("log.flush.interval.messages", 1);
                 }
@@ -75,25 +81,38 @@ const JAVA_OPTIONS: [&str; 8] = [
 
 pub(crate) struct Fleet {
     brokers: Vec<(Subject, Running)>,
-    pub(crate) floor: Floor,
+    floor: Option<Floor>,
 }
 
 impl Fleet {
-    pub(crate) fn start(options: &Options, directory: &Path) -> Result<Self> {
-        let mut brokers = Vec::new();
-        for subject in Subject::BROKERS {
-            if options.quick && subject == Subject::MillstreamOs {
-                continue;
-            }
+    pub(crate) fn start(subjects: &[Subject], directory: &Path) -> Result<Self> {
+        let mut fleet = Self { brokers: Vec::new(), floor: None };
+        for subject in subjects {
             eprintln!("starting {subject}");
             let root = directory.join(format!("{subject:?}"));
-            brokers.push((subject, Target::start(subject.options().dir(&root))?));
+            if *subject == Subject::Floor {
+                fleet.floor = Some(Floor::start(&root)?);
+            } else {
+                fleet.brokers.push((*subject, Target::start(subject.options().dir(&root))?));
+            }
         }
-        Ok(Self { brokers, floor: Floor::start(&directory.join("floor"))? })
+        Ok(fleet)
     }
 
-    pub(crate) fn brokers(&self) -> impl Iterator<Item = (Subject, &Running)> {
-        self.brokers.iter().map(|(subject, running)| (*subject, running))
+    /// Only while it runs: whoever loads a broker that has ended would wait until every limit is over.
+    pub(crate) fn broker(&self, subject: Subject) -> Result<&Running> {
+        let found = self.brokers.iter().find(|(each, _)| *each == subject);
+        let (_, broker) = found.with_context(|| format!("{subject} is not running"))?;
+        ensure!(usage::is_alive(broker.pid()?), "{subject} has ended; it said:\n{}", broker.output());
+        Ok(broker)
+    }
+
+    pub(crate) fn brokers(&self) -> impl Iterator<Item = &Running> {
+        self.brokers.iter().map(|(_, broker)| broker)
+    }
+
+    pub(crate) fn floor(&self) -> Result<&Floor> {
+        self.floor.as_ref().context("the floor is not running")
     }
 
     /// SIGTERM to all of them, and waits.

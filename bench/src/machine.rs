@@ -1,24 +1,30 @@
 //! Where and what was measured.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) processor: String,
     pub(crate) memory_gib: f64,
     pub(crate) kernel: String,
     pub(crate) load: String,
     pub(crate) commit: String,
+    /// The binary measured: its path and when it was built.
+    pub(crate) binary: String,
     pub(crate) date: String,
 }
 
 impl Machine {
-    pub(crate) fn read() -> Self {
+    pub(crate) fn read(binary: &Path) -> Self {
         Self {
             processor: processor(),
             memory_gib: memory_gib(),
             kernel: file("/proc/sys/kernel/osrelease"),
             load: file("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
             commit: commit(),
+            binary: describe(binary),
             date: said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
         }
     }
@@ -42,6 +48,11 @@ fn commit() -> String {
     let commit = said("git", &["-C", root, "rev-parse", "--short=12", "HEAD"]);
     let changed = said("git", &["-C", root, "status", "--porcelain", "--untracked-files=no", "--", "crates"]);
     if changed.is_empty() { commit } else { format!("{commit} and changes that are not committed") }
+}
+
+pub(crate) fn describe(binary: &Path) -> String {
+    let path = binary.display().to_string();
+    format!("{path} of {}", said("date", &["-u", "-r", &path, "+%Y-%m-%d %H:%M:%S UTC"]))
 }
 
 fn file(path: &str) -> String {

@@ -1,12 +1,16 @@
 //! `make bench`: Millstream beside a real Apache Kafka and the bare floor, in one run.
 //!
 //! The same client (librdkafka; Kafka's Java tools as a second opinion) loads each in turn, round after
-//! round, so that what the machine does meanwhile meets all alike. The medians and their ratios go to
-//! `RESULTS.md`. Knows the brokers from outside only: their address, their process, their directory.
+//! round, so that what the machine does meanwhile meets all alike. Every run's figures are saved at once;
+//! the medians, their ratios and what was to be reached go to `RESULTS.md`. Knows the brokers from outside
+//! only: their address, their process, their directory.
 
+mod chart;
+mod cold;
 mod consume;
 mod fleet;
 mod floor;
+mod growth;
 mod java;
 mod latency;
 mod machine;
@@ -17,13 +21,27 @@ mod report;
 mod rounds;
 mod samples;
 mod startup;
+mod targets;
+mod throughput;
 mod topics;
 mod usage;
+mod wire;
 
-use std::{env, os::unix::process::CommandExt, path::PathBuf, process::Command, time::Duration};
+use std::{
+    env, fs,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
+
+use crate::{
+    machine::Machine,
+    plan::Extent,
+    samples::{Began, Samples},
+};
 
 #[derive(Parser)]
 #[command(about = "Measures Millstream beside Apache Kafka and writes RESULTS.md")]
@@ -31,7 +49,15 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Internal>,
     #[command(flatten)]
-    options: Options,
+    place: Place,
+    /// Goes on where a benchmark was cut off, as far as it was to go
+    #[arg(long, conflicts_with = "Extent")]
+    resume: bool,
+    /// Measures nothing; renders what was measured
+    #[arg(long, conflicts_with_all = ["Extent", "resume"])]
+    render: bool,
+    #[command(flatten)]
+    extent: Extent,
 }
 
 #[derive(Subcommand)]
@@ -41,55 +67,34 @@ enum Internal {
     Floor { directory: PathBuf },
 }
 
-#[derive(clap::Args, Clone)]
-pub(crate) struct Options {
+#[derive(clap::Args)]
+struct Place {
     /// The millstream to measure: a release build
     #[arg(long, env = "MILLSTREAM_BIN")]
     bin: Option<PathBuf>,
-    /// Where the results go
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/RESULTS.md"))]
-    out: PathBuf,
+    /// The directory for the results [default: bench, and bench/partial when not all is measured]
+    #[arg(long)]
+    out: Option<PathBuf>,
     /// Where the data goes while it is measured [default: the system's temporary directory]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Rounds over all scenarios and subjects [default: 3]
-    #[arg(long)]
-    rounds: Option<u32>,
-    /// Seconds that one producing run goes on [default: 10]
-    #[arg(long)]
-    seconds: Option<u64>,
-    /// Bytes after which a producing run ends in any case, in MiB [default: 4096]
-    #[arg(long)]
-    mebibytes: Option<u64>,
-    /// Only scenarios whose name contains this, such as `produce 100`
-    #[arg(long)]
-    only: Option<String>,
-    /// One short round of a few scenarios: does it all work?
-    #[arg(long)]
-    quick: bool,
 }
 
-impl Options {
-    fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.quick { 1 } else { 3 })
-    }
-
-    fn duration(&self) -> Duration {
-        Duration::from_secs(self.seconds.unwrap_or(if self.quick { 1 } else { 10 }))
-    }
-
-    fn bytes_max(&self) -> u64 {
-        self.mebibytes.unwrap_or(if self.quick { 256 } else { 4096 }) << 20
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn run(arguments: Arguments) -> Result<()> {
     if let Some(Internal::Floor { directory }) = arguments.command {
         return floor::server::serve(&directory);
     }
-    let options = arguments.options;
-    if let Some(bin) = &options.bin
+    if let Some(bin) = &arguments.place.bin
         && env::var_os("MILLSTREAM_BIN").is_none()
     {
         // The launcher finds the binary by the environment.
@@ -98,10 +103,39 @@ fn main() -> Result<()> {
             Command::new(env::current_exe()?).args(env::args_os().skip(1)).env("MILLSTREAM_BIN", bin).exec();
         return Err(failure.into());
     }
-    let samples = rounds::run(&options)?;
-    let text = report::render(&options, &samples)?;
-    std::fs::write(&options.out, &text).with_context(|| options.out.display().to_string())?;
-    println!("{text}");
-    eprintln!("wrote {}", options.out.display());
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let usual = if arguments.extent.is_partial() { own.join("partial") } else { own.to_owned() };
+    let out = arguments.place.out.clone().unwrap_or(usual);
+    fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
+    let mut samples = samples(&arguments, &out.join("results.jsonl"))?;
+    if !arguments.render {
+        rounds::run(&arguments.place, &mut samples, |samples| render(samples, &out))?;
+    }
+    render(&samples, &out)?;
+    println!("{}", fs::read_to_string(out.join("RESULTS.md"))?);
+    eprintln!("wrote {}", out.join("RESULTS.md").display());
+    let failed = samples.failures().count();
+    ensure!(failed == 0, "{failed} runs failed");
     Ok(())
+}
+
+fn samples(arguments: &Arguments, path: &Path) -> Result<Samples> {
+    if arguments.render {
+        return Samples::open(path);
+    }
+    let machine = Machine::read(&millstream_testkit::millstream_binary()?);
+    if arguments.resume {
+        let samples = Samples::open(path)?;
+        if samples.began.machine.binary != machine.binary {
+            eprintln!("it began with another Millstream: {}", samples.began.machine.binary);
+        }
+        return Ok(samples);
+    }
+    let extent = arguments.extent.clone();
+    Samples::create(path, Began { extent, machine, arguments: env::args().skip(1).collect() })
+}
+
+fn render(samples: &Samples, directory: &Path) -> Result<()> {
+    fs::write(directory.join("growth.svg"), chart::growth(samples)?)?;
+    Ok(fs::write(directory.join("RESULTS.md"), report::render(samples)?)?)
 }

@@ -1,10 +1,21 @@
 //! The values of the records: bytes that no codec makes smaller, or JSON as applications write it, which
 //! becomes three to four times smaller.
 
+use std::fmt;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Random,
     Json,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Random => "incompressible",
+            Self::Json => "JSON",
+        })
+    }
 }
 
 /// Different values, enough of them to lie further apart than a codec looks back (lz4: 64 KiB).

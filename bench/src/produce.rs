@@ -1,19 +1,32 @@
-//! As many records as the client can send: librdkafka, `acks=all`, `linger.ms=5`.
+//! As many records as the client can send: librdkafka, `acks=all`, `linger.ms=5`. By its batch interface,
+//! since its safe binding, a call and a look-up of the topic for each record, would measure itself.
 
 use std::{
+    ffi::CString,
+    ptr,
     sync::atomic::{AtomicU64, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use rdkafka::{
     ClientConfig, ClientContext,
-    error::{KafkaError, RDKafkaErrorCode},
+    bindings::{
+        rd_kafka_message_t, rd_kafka_produce_batch, rd_kafka_resp_err_t, rd_kafka_topic_destroy,
+        rd_kafka_topic_new, rd_kafka_topic_t,
+    },
     message::DeliveryResult,
-    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+    producer::{BaseProducer, Producer, ProducerContext},
 };
 
 use crate::plan::Throughput;
+
+/// Records handed over in one call, all for one partition: few enough that a hundred partitions get
+/// theirs many times within the linger time.
+const CALL_RECORDS: usize = 64;
+/// How long the last acknowledgements may take.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limit {
@@ -43,45 +56,107 @@ pub(crate) fn run(
         .set("queue.buffering.max.messages", "500000")
         // Failures are counted; that the rest is acknowledged, flush says.
         .set("delivery.report.only.error", "true")
-        .create_with_context(Failures(AtomicU64::new(0)))?;
-    let partitions = u64::try_from(load.partitions)?;
+        .create_with_context(Failures::default())?;
+    let handle = Topic::of(&producer, topic)?;
+    let records_max = limit.bytes / load.size as u64;
     let started = Instant::now();
     let mut records = 0_u64;
-    let records_max = limit.bytes / load.size as u64;
-    while records < records_max {
-        let value = &values[(records % values.len() as u64) as usize];
-        send(&producer, topic, i32::try_from(records % partitions)?, value)?;
-        records += 1;
-        if records.is_multiple_of(1024) {
-            producer.poll(Duration::ZERO);
-            if started.elapsed() >= limit.duration {
-                break;
-            }
+    let mut calls = (0..load.partitions).cycle().zip(values.chunks_exact(CALL_RECORDS).cycle());
+    while records < records_max && started.elapsed() < limit.duration {
+        let Some((partition, values)) = calls.next() else { bail!("no partitions or no values") };
+        let mut left = values;
+        while !left.is_empty() {
+            let taken = handle.send(partition, left)?;
+            left = &left[taken..];
+            producer.poll(Duration::from_millis(u64::from(!left.is_empty())));
         }
+        records += CALL_RECORDS as u64;
     }
-    producer.flush(Duration::from_secs(120))?;
-    let elapsed = started.elapsed();
-    let failures = producer.context().0.load(Ordering::Relaxed);
-    ensure!(failures == 0, "{failures} of {records} records were not acknowledged");
-    Ok(Produced { records, elapsed })
+    all_acknowledged(&producer, SILENCE_MAX)?;
+    Ok(Produced { records, elapsed: started.elapsed() })
 }
 
-fn send(producer: &BaseProducer<Failures>, topic: &str, partition: i32, value: &[u8]) -> Result<()> {
-    let mut record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(value);
-    loop {
-        match producer.send(record) {
-            Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                producer.poll(Duration::from_millis(1));
-                record = back;
+/// Waits until nothing is on its way. Not by `flush`, which looks every 100 ms.
+pub(crate) fn all_acknowledged(producer: &BaseProducer<Failures>, limit: Duration) -> Result<()> {
+    let started = Instant::now();
+    while producer.in_flight_count() > 0 {
+        let left = producer.in_flight_count();
+        ensure!(started.elapsed() < limit, "{left} records were not acknowledged within {limit:?}");
+        producer.poll(Duration::ZERO);
+        thread::sleep(Duration::from_micros(200));
+    }
+    let failures = producer.context().0.load(Ordering::Relaxed);
+    ensure!(failures == 0, "{failures} records were given up");
+    Ok(())
+}
+
+/// A producer's handle on a topic; it must not outlive the producer.
+struct Topic<'a> {
+    topic: *mut rd_kafka_topic_t,
+    _producer: &'a BaseProducer<Failures>,
+}
+
+#[expect(unsafe_code, reason = "the batch interface has no safe binding")]
+impl<'a> Topic<'a> {
+    fn of(producer: &'a BaseProducer<Failures>, name: &str) -> Result<Self> {
+        let name = CString::new(name)?;
+        // SAFETY: the client is alive as long as the producer, which is borrowed; the name is copied; no
+        // configuration means the client's own.
+        let topic =
+            unsafe { rd_kafka_topic_new(producer.client().native_ptr(), name.as_ptr(), ptr::null_mut()) };
+        ensure!(!topic.is_null(), "no handle on the topic");
+        Ok(Self { topic, _producer: producer })
+    }
+
+    /// How many of the values the client's queue had room for, counted from the first.
+    fn send(&self, partition: i32, values: &[Vec<u8>]) -> Result<usize> {
+        const NEITHER_COPY_NOR_FREE: i32 = 0;
+        let count = values.len().min(CALL_RECORDS);
+        let mut messages: [rd_kafka_message_t; CALL_RECORDS] = std::array::from_fn(|index| {
+            let value = values.get(index).map_or(&[][..], Vec::as_slice);
+            rd_kafka_message_t {
+                err: rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
+                rkt: ptr::null_mut(),
+                partition,
+                payload: value.as_ptr().cast_mut().cast(),
+                len: value.len(),
+                key: ptr::null_mut(),
+                key_len: 0,
+                offset: 0,
+                _private: ptr::null_mut(),
             }
-            Err((error, _)) => return Err(error.into()),
+        });
+        // SAFETY: the handle is alive; `count` messages are there. Their values are only read, until they are
+        // acknowledged or the producer is gone; `run` borrows them for longer than it has the producer.
+        let taken = unsafe {
+            rd_kafka_produce_batch(
+                self.topic,
+                partition,
+                NEITHER_COPY_NOR_FREE,
+                messages.as_mut_ptr(),
+                i32::try_from(count)?,
+            )
+        };
+        let taken = usize::try_from(taken)?;
+        // Once the queue is full, it is full for the rest of the call too.
+        match messages[..count].get(taken).map(|first_refused| first_refused.err) {
+            None | Some(rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__QUEUE_FULL) => Ok(taken),
+            Some(error) => bail!("{error:?}"),
         }
+    }
+}
+
+#[expect(unsafe_code, reason = "the batch interface has no safe binding")]
+impl Drop for Topic<'_> {
+    fn drop(&mut self) {
+        // SAFETY: our own reference, given back once.
+        unsafe { rd_kafka_topic_destroy(self.topic) };
     }
 }
 
 /// Counts the records that were given up.
-struct Failures(AtomicU64);
+#[derive(Default)]
+pub(crate) struct Failures(AtomicU64);
 
 impl ClientContext for Failures {}
 

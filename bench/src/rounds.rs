@@ -1,224 +1,204 @@
-//! The rounds: every scenario for every subject, then again. What one run leaves in the page cache is
-//! written out before the next begins.
+//! The rounds: every scenario for every subject, then again. Each run is saved when it ends; one that fails
+//! is noted, and the rest goes on.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use millstream_testkit::Running;
 
 use crate::{
-    Options, consume,
+    Place, cold,
     fleet::{Fleet, Subject},
-    java, latency, payload,
-    plan::{self, Throughput},
-    produce::{self, Limit},
-    samples::{Metric, Samples, percentile},
-    startup,
-    topics::Topics,
+    growth, java, latency, payload,
+    plan::{Codec, Extent, Scenario, Throughput},
+    samples::{Figures, Metric, Run, Samples, percentile},
+    startup, throughput,
+    throughput::Portions,
+    topics::Topic,
     usage,
 };
 
-pub(crate) fn run(options: &Options) -> Result<Samples> {
-    let directory = match &options.dir {
-        Some(parent) => tempfile::Builder::new().prefix("millstream-bench-").tempdir_in(parent)?,
-        None => tempfile::Builder::new().prefix("millstream-bench-").tempdir()?,
+pub(crate) fn run(
+    place: &Place,
+    samples: &mut Samples,
+    saved: impl Fn(&Samples) -> Result<()>,
+) -> Result<()> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("millstream-bench-");
+    let directory = match &place.dir {
+        Some(parent) => builder.tempdir_in(parent)?,
+        None => builder.tempdir()?,
     };
     let path = directory.path().to_owned();
     ctrlc::set_handler(move || {
-        // The brokers end with this process.
-        drop(std::fs::remove_dir_all(&path));
+        eprintln!("\ninterrupted; --resume goes on");
+        // The brokers end with this process; until then they may still make files.
+        let gone = (0..20).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            std::fs::remove_dir_all(&path).is_ok()
+        });
+        if !gone {
+            eprintln!("{} could not be removed", path.display());
+        }
         std::process::exit(130);
     })?;
-    let mut samples = Samples::default();
-    if plan::wanted(options, plan::START) {
-        for round in 0..options.rounds() {
-            starts(directory.path(), round, &mut samples)?;
-        }
+    let extent = samples.began.extent.clone();
+    check_space(directory.path(), &extent)?;
+    eprintln!("this takes about {} minutes", extent.takes().as_secs().div_ceil(60));
+    let (alone, together): (Vec<_>, Vec<_>) = extent
+        .runs()
+        .filter(|(round, scenario, subject)| !samples.has(*scenario, *subject, *round))
+        .partition(|(_, scenario, _)| scenario.is_alone());
+    let mut rounds = Rounds { samples, saved: &saved, started: Instant::now() };
+    rounds.measure(alone, |_, scenario, subject| {
+        // Nothing of it is left when the next begins.
+        let directory = tempfile::tempdir_in(directory.path())?;
+        alone_of(scenario, subject, directory.path())
+    })?;
+    if together.is_empty() {
+        return Ok(());
     }
-    let fleet = Fleet::start(options, directory.path())?;
+    let fleet = Fleet::start(&extent.subjects(), directory.path())?;
     // What a broker does by itself after its start should be over.
-    std::thread::sleep(options.duration().min(std::time::Duration::from_secs(3)));
-    memory(&fleet, plan::MEMORY_IDLE, &mut samples)?;
-    for round in 1..=options.rounds() {
-        eprintln!("round {round} of {}", options.rounds());
-        let mut run = Run { options, fleet: &fleet, samples: &mut samples, round };
-        for load in plan::throughput(options) {
-            run.throughput(&load)?;
+    std::thread::sleep(extent.duration().min(Duration::from_secs(3)));
+    let mut warm = false;
+    rounds.measure(together, |samples, scenario, subject| {
+        if !warm && scenario != Scenario::MemoryIdle {
+            fleet.brokers().try_for_each(|broker| warm_up(broker, &extent))?;
+            warm = true;
         }
-        for rate in plan::latency_rates(options) {
-            run.latency(rate)?;
+        match subject {
+            Subject::Floor => floor_of(fleet.floor()?, samples, scenario),
+            _ => broker_of(fleet.broker(subject)?, scenario, &extent),
         }
-        for (records, size) in plan::java(options) {
-            run.java(records, size)?;
-        }
-    }
-    memory(&fleet, plan::MEMORY_AFTER, &mut samples)?;
-    fleet.stop()?;
-    Ok(samples)
+    })?;
+    fleet.stop()
 }
 
-fn starts(directory: &Path, round: u32, samples: &mut Samples) -> Result<()> {
-    for subject in [Subject::Millstream, Subject::Kafka] {
-        let root = directory.join(format!("start-{subject:?}-{round}"));
-        let elapsed = startup::first_ack(subject, &root).with_context(|| format!("start of {subject}"))?;
-        eprintln!("{subject}: first acknowledgement after {} ms", elapsed.as_millis());
-        samples.add(plan::START, subject, Metric::FirstAckMs, elapsed.as_secs_f64() * 1e3);
-    }
+/// A JVM is slow until it has compiled what it does often; nobody's first scenario should be about that.
+fn warm_up(broker: &Running, extent: &Extent) -> Result<()> {
+    let load = Throughput { size: 100, partitions: 12, codec: Codec::Lz4, payload: payload::Kind::Json };
+    throughput::broker(broker, &load, extent)?;
+    let topic = Topic::create(broker, "warm-up", 1)?;
+    latency::run(broker.bootstrap(), &topic.name, 10_000, extent.duration())?;
     Ok(())
 }
 
-fn memory(fleet: &Fleet, scenario: &str, samples: &mut Samples) -> Result<()> {
-    for (subject, broker) in fleet.brokers() {
-        samples.add(scenario, subject, Metric::RssMib, usage::rss_mib(broker.pid()?)?);
-    }
+/// Recovery and cold reads keep their gigabytes once; what is deleted goes a moment later.
+fn check_space(directory: &Path, extent: &Extent) -> Result<()> {
+    let largest = extent.scenarios().into_iter().map(|scenario| match scenario {
+        Scenario::Restart(restart) => restart.megabytes,
+        Scenario::Cold { megabytes } => megabytes,
+        _ => extent.bytes_max() / 1_000_000,
+    });
+    let wanted = 2 * largest.max().unwrap_or(0);
+    let disk = rustix::fs::statvfs(directory)?;
+    let free = disk.f_bavail * disk.f_frsize / 1_000_000;
+    ensure!(free > wanted, "{} has {free} MB free, {wanted} MB are needed (--dir)", directory.display());
     Ok(())
 }
 
-struct Run<'a> {
-    options: &'a Options,
-    fleet: &'a Fleet,
+struct Rounds<'a, S> {
     samples: &'a mut Samples,
-    round: u32,
+    saved: &'a S,
+    started: Instant,
 }
 
-impl Run<'_> {
-    fn throughput(&mut self, load: &Throughput) -> Result<()> {
-        let values = payload::values(load.codec.payload(), load.size);
-        for (subject, broker) in self.fleet.brokers() {
-            self.throughput_of(subject, broker, load, &values)
-                .with_context(|| format!("{subject}, {}", load.name("produce")))?;
-        }
-        self.floor_throughput(load)
-    }
-
-    fn throughput_of(
+impl<S: Fn(&Samples) -> Result<()>> Rounds<'_, S> {
+    fn measure(
         &mut self,
-        subject: Subject,
-        broker: &Running,
-        load: &Throughput,
-        values: &[Vec<u8>],
+        due: Vec<(u32, Scenario, Subject)>,
+        mut run: impl FnMut(&Samples, Scenario, Subject) -> Result<Figures>,
     ) -> Result<()> {
-        let topics = Topics::of(broker.bootstrap())?;
-        let topic = format!("bench-{}-{}-{}-{}", load.size, load.partitions, load.codec.name(), self.round);
-        topics.create(&topic, load.partitions)?;
-        let (pid, bootstrap) = (broker.pid()?, broker.bootstrap());
-
-        rustix::fs::sync();
-        let before = usage::cpu(pid)?;
-        let produced = produce::run(bootstrap, &topic, load, values, self.limit())?;
-        let cpu = usage::cpu(pid)? - before;
-        self.note(subject, &load.name("produce"), produced.records, produced.elapsed, cpu);
-        let bytes = log_bytes(&broker.log_dir(), &topic)?;
-        let per_record = bytes as f64 / produced.records as f64;
-        self.samples.add(&load.name("produce"), subject, Metric::DiskBytes, per_record);
-
-        rustix::fs::sync();
-        let before = usage::cpu(pid)?;
-        let elapsed = consume::run(bootstrap, &topic, load.partitions, produced.records)?;
-        let cpu = usage::cpu(pid)? - before;
-        self.note(subject, &load.name("consume"), produced.records, elapsed, cpu);
-        topics.delete(&topic)
-    }
-
-    fn floor_throughput(&mut self, load: &Throughput) -> Result<()> {
-        let floor = &self.fleet.floor;
-        let name = load.name("produce");
-        let per_record = self
-            .samples
-            .last(&name, Subject::Millstream, Metric::DiskBytes)
-            .context("the floor comes after Millstream")?;
-        rustix::fs::sync();
-        let before = usage::cpu(floor.pid())?;
-        let produced = floor.produce(load, per_record, self.limit())?;
-        let cpu = usage::cpu(floor.pid())? - before;
-        self.note(Subject::Floor, &name, produced.records, produced.elapsed, cpu);
-        let before = usage::cpu(floor.pid())?;
-        let elapsed = floor.consume(load)?;
-        let cpu = usage::cpu(floor.pid())? - before;
-        self.note(Subject::Floor, &load.name("consume"), produced.records, elapsed, cpu);
-        floor.clear()
-    }
-
-    fn latency(&mut self, rate: u32) -> Result<()> {
-        let duration = self.options.duration();
-        for (subject, broker) in self.fleet.brokers() {
-            let topics = Topics::of(broker.bootstrap())?;
-            let topic = format!("bench-latency-{rate}-{}", self.round);
-            topics.create(&topic, 1)?;
+        for (round, scenario, subject) in due {
+            let minutes = self.started.elapsed().as_secs() / 60;
+            eprint!("[{minutes} min] round {round}, {scenario}, {subject}: ");
             rustix::fs::sync();
-            let latencies = latency::run(broker.bootstrap(), &topic, rate, duration)
-                .with_context(|| format!("{subject}, {}", plan::latency_name(rate)))?;
-            self.note_latencies(subject, rate, latencies);
-            topics.delete(&topic)?;
-        }
-        rustix::fs::sync();
-        let latencies = self.fleet.floor.latency(rate, duration)?;
-        self.note_latencies(Subject::Floor, rate, latencies);
-        self.fleet.floor.clear()
-    }
-
-    fn java(&mut self, records: u64, size: usize) -> Result<()> {
-        for (subject, broker) in self.fleet.brokers() {
-            let topics = Topics::of(broker.bootstrap())?;
-            let topic = format!("bench-java-{size}-{}", self.round);
-            topics.create(&topic, 1)?;
-            rustix::fs::sync();
-            let produced = java::produce(broker.bootstrap(), &topic, records, size)?;
-            let consumed = java::consume(broker.bootstrap(), &topic, records)?;
-            eprintln!("{subject}, java {size} B: {produced:.0}/s in, {consumed:.0}/s out");
-            self.samples.add(&plan::java_name("produce", size), subject, Metric::Rate, produced);
-            self.samples.add(&plan::java_name("consume", size), subject, Metric::Rate, consumed);
-            topics.delete(&topic)?;
+            let outcome = run(self.samples, scenario, subject);
+            match &outcome {
+                Ok(figures) => eprintln!("{}", shown(figures)),
+                Err(error) => eprintln!("{error:#}"),
+            }
+            let failure = outcome.as_ref().err().map(|error| format!("{error:#}"));
+            let figures = outcome.unwrap_or_default();
+            self.samples.add(Run { scenario: scenario.to_string(), subject, round, figures, failure })?;
+            (self.saved)(self.samples)?;
         }
         Ok(())
     }
+}
 
-    fn limit(&self) -> Limit {
-        Limit { duration: self.options.duration(), bytes: self.options.bytes_max() }
-    }
-
-    fn note(
-        &mut self,
-        subject: Subject,
-        scenario: &str,
-        records: u64,
-        elapsed: std::time::Duration,
-        cpu: std::time::Duration,
-    ) {
-        let rate = records as f64 / elapsed.as_secs_f64();
-        let cpu_per_million = cpu.as_secs_f64() / records as f64 * 1e6;
-        eprintln!("{subject}, {scenario}: {rate:.0}/s, {cpu_per_million:.3} s of CPU per million");
-        self.samples.add(scenario, subject, Metric::Rate, rate);
-        self.samples.add(scenario, subject, Metric::CpuPerMillion, cpu_per_million);
-    }
-
-    fn note_latencies(&mut self, subject: Subject, rate: u32, mut micros: Vec<u32>) {
-        let scenario = plan::latency_name(rate);
-        let parts = [(Metric::P50Ms, 0.5), (Metric::P99Ms, 0.99), (Metric::P999Ms, 0.999)];
-        let found = parts.map(|(metric, part)| (metric, percentile(&mut micros, part)));
-        eprintln!("{subject}, {scenario}: {:.2} / {:.2} / {:.2} ms", found[0].1, found[1].1, found[2].1);
-        for (metric, value) in found {
-            self.samples.add(&scenario, subject, metric, value);
-        }
+fn alone_of(scenario: Scenario, subject: Subject, directory: &Path) -> Result<Figures> {
+    match scenario {
+        Scenario::Start => startup::from_nothing(subject, directory),
+        Scenario::Restart(restart) => startup::after_kill(subject, restart, directory),
+        _ => bail!("this is measured while all run"),
     }
 }
 
-/// Of the topic's segments.
-fn log_bytes(log_dir: &Path, topic: &str) -> Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(log_dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let partition = name.to_str().and_then(|name| name.strip_prefix(topic)?.strip_prefix('-'));
-        if partition.is_none_or(|number| number.parse::<u32>().is_err()) {
-            continue;
+fn broker_of(broker: &Running, scenario: Scenario, extent: &Extent) -> Result<Figures> {
+    match scenario {
+        Scenario::MemoryIdle | Scenario::MemoryAfter => {
+            Ok(Figures::from([(Metric::RssMib, usage::rss_mib(broker.pid()?)?)]))
         }
-        for file in std::fs::read_dir(entry.path())? {
-            let file = file?;
-            if file.path().extension().is_some_and(|extension| extension == "log") {
-                bytes += file.metadata()?.len();
-            }
+        Scenario::Throughput(load) => throughput::broker(broker, &load, extent),
+        Scenario::Latency { rate } => {
+            let topic = Topic::create(broker, "latency", 1)?;
+            Ok(percentiles(latency::run(broker.bootstrap(), &topic.name, rate, extent.duration())?))
         }
+        Scenario::Cold { megabytes } => cold::broker(broker, megabytes, extent),
+        Scenario::Growth(growth) => growth::broker(broker, growth, extent),
+        Scenario::Java { records, size } => {
+            let topic = Topic::create(broker, "java", 1)?;
+            let produced = java::produce(broker.bootstrap(), &topic.name, records, size)?;
+            let consumed = java::consume(broker.bootstrap(), &topic.name, records)?;
+            Ok(Figures::from([(Metric::ProducedPerSecond, produced), (Metric::ConsumedPerSecond, consumed)]))
+        }
+        Scenario::Start | Scenario::Restart(_) => bail!("this is measured while nothing else runs"),
     }
-    Ok(bytes)
+}
+
+fn floor_of(floor: &crate::floor::client::Floor, samples: &Samples, scenario: Scenario) -> Result<Figures> {
+    let extent = &samples.began.extent;
+    match scenario {
+        Scenario::Throughput(load) => throughput::floor(floor, &load, portions(samples, load)?, extent),
+        Scenario::Latency { rate } => {
+            let latencies = floor.latency(rate, extent.duration());
+            floor.clear()?;
+            Ok(percentiles(latencies?))
+        }
+        Scenario::Cold { megabytes } => cold::floor(floor, megabytes, extent),
+        Scenario::Growth(growth) => growth::floor(floor, growth, extent),
+        _ => bail!("the floor has nothing like it"),
+    }
+}
+
+/// What the client sent to the first of the brokers measured, in this round.
+fn portions(samples: &Samples, load: Throughput) -> Result<Portions> {
+    let scenario = Scenario::Throughput(load);
+    let of = |subject, metric| samples.last(scenario, subject, metric);
+    let found = Subject::ALL.into_iter().find_map(|subject| {
+        Some(Portions {
+            record_bytes: of(subject, Metric::RecordBytes)?,
+            batch_bytes: of(subject, Metric::BatchBytes)?,
+            records_per_second: of(subject, Metric::ProducedPerSecond)?,
+        })
+    });
+    found.context("the floor gets the batches that a broker got before it, and there is none")
+}
+
+fn percentiles(mut micros: Vec<u32>) -> Figures {
+    let parts = [(Metric::P50Ms, 0.5), (Metric::P99Ms, 0.99), (Metric::P999Ms, 0.999)];
+    parts.map(|(metric, part)| (metric, percentile(&mut micros, part))).into()
+}
+
+fn shown(figures: &Figures) -> String {
+    let figures = figures.iter().map(|(metric, value)| match *value {
+        value if value >= 1_000.0 => format!("{metric:?} {value:.0}"),
+        value => format!("{metric:?} {value:.3}"),
+    });
+    figures.collect::<Vec<_>>().join(", ")
 }

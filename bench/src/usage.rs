@@ -20,6 +20,20 @@ pub(crate) fn rss_mib(pid: u32) -> Result<f64> {
     Ok(kib.with_context(|| format!("{path} has no VmRSS"))? / 1024.0)
 }
 
+/// Bytes that it had to read from the disk: what was in memory does not count.
+pub(crate) fn disk_read_bytes(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/io");
+    let io = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let bytes = io.lines().find_map(|line| line.strip_prefix("read_bytes:")?.trim().parse().ok());
+    bytes.with_context(|| format!("{path} has no read_bytes"))
+}
+
+/// An ended process stays as a zombie until its parent asks for its status.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, after_name)| !after_name.trim_start().starts_with('Z'))
+}
+
 /// utime, stime, cutime and cstime. The name before them may itself hold spaces and parentheses.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
@@ -42,5 +56,7 @@ mod tests {
     fn ones_own_usage_can_be_read() {
         assert!(cpu(std::process::id()).unwrap() < Duration::from_secs(60));
         assert!(rss_mib(std::process::id()).unwrap() > 0.5);
+        assert!(disk_read_bytes(std::process::id()).is_ok());
+        assert!(is_alive(std::process::id()));
     }
 }

@@ -1,9 +1,11 @@
-//! The floor's load: frames of the size of librdkafka's batches, and single records at a steady rate.
+//! The floor's load: frames of the size of the client's batches, single records at a steady rate, and
+//! reading as a consumer does.
 
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{self, SyncSender},
@@ -11,23 +13,31 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 use super::{HEADER_BYTES, READ};
 use crate::{
     latency::{self, RECORD_BYTES},
-    plan::Throughput,
-    produce::{Limit, Produced},
+    topics,
 };
 
-/// Frames on their way at once.
-const WINDOW: usize = 16;
-/// What a record takes beside its value: its own fields, and the batch around a single one.
-const RECORD_OVERHEAD_BYTES: usize = 8;
-const SINGLE_OVERHEAD_BYTES: usize = 61 + RECORD_OVERHEAD_BYTES;
-/// librdkafka's `batch.size`, and about what its lingering leaves of it when many partitions share.
-const BATCH_BYTES: usize = 1_000_000;
-const SHARED_BATCH_BYTES: usize = 128 << 10;
+/// Frames on their way at once, at least.
+const WINDOW_MIN: usize = 16;
+/// The batch around a single record, and the record's own fields.
+const SINGLE_OVERHEAD_BYTES: usize = 61 + 8;
+/// At a rate, what is due is sent this often: the client's linger time.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Frames for partitions in turn.
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    pub(crate) partitions: Range<u32>,
+    pub(crate) frame_bytes: usize,
+    pub(crate) bytes_max: u64,
+    pub(crate) duration: Duration,
+    /// As fast as they are taken when there is none.
+    pub(crate) bytes_per_second: Option<f64>,
+}
 
 pub(crate) struct Floor {
     process: Child,
@@ -53,44 +63,73 @@ impl Floor {
         self.process.id()
     }
 
-    /// `bytes_per_record`: what the records of this load took in a broker's log.
-    pub(crate) fn produce(&self, load: &Throughput, bytes_per_record: f64, limit: Limit) -> Result<Produced> {
-        let partitions = u32::try_from(load.partitions)?;
-        let frame_bytes = if partitions == 1 { BATCH_BYTES } else { SHARED_BATCH_BYTES };
-        let frame = vec![0x5a; frame_bytes];
-        let bytes_max = (limit.bytes as f64 * bytes_per_record / load.size as f64) as u64;
-        let (mut sending, tokens) = self.connect(|_| {})?;
-        let started = Instant::now();
-        let mut bytes = 0_u64;
-        let mut partition = 0;
-        while bytes < bytes_max && started.elapsed() < limit.duration {
-            tokens.send(()).context("the floor has ended")?;
-            send(&mut sending, partition, &frame)?;
-            bytes += frame.len() as u64;
-            partition = (partition + 1) % partitions;
-        }
-        wait_for_all(&tokens)?;
-        Ok(Produced { records: (bytes as f64 / bytes_per_record) as u64, elapsed: started.elapsed() })
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn consume(&self, load: &Throughput) -> Result<Duration> {
+    /// How many bytes were made durable, and in which time.
+    pub(crate) fn produce(&self, load: &Load) -> Result<(u64, Duration)> {
+        let window = WINDOW_MIN.max(2 * load.partitions.len());
+        let (mut sending, tokens) = self.connect(window, |_| {})?;
+        let mut partitions = load.partitions.clone().cycle();
+        let mut frame = frame(0, &vec![0x5a; load.frame_bytes]);
         let started = Instant::now();
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        let mut buffer = vec![0; 1 << 20];
-        for partition in 0..u32::try_from(load.partitions)? {
-            send(&mut stream, partition | READ, &[])?;
-            let mut length = [0; 8];
-            stream.read_exact(&mut length)?;
-            let mut left = u64::from_be_bytes(length);
-            while left > 0 {
-                let wanted = buffer.len().min(usize::try_from(left)?);
-                match stream.read(&mut buffer[..wanted])? {
-                    0 => bail!("the floor has ended"),
-                    read => left -= read as u64,
-                }
+        let (mut bytes, mut ticks) = (0_u64, 0);
+        while bytes < load.bytes_max && started.elapsed() < load.duration {
+            let due = load
+                .bytes_per_second
+                .map_or(u64::MAX, |rate| (rate * started.elapsed().as_secs_f64()) as u64);
+            if bytes >= due {
+                ticks += 1;
+                latency::wait_until(started + TICK * ticks);
+                continue;
             }
+            let partition = partitions.next().context("no partitions")?;
+            frame[..4].copy_from_slice(&partition.to_be_bytes());
+            tokens.send(()).context("the floor has ended")?;
+            sending.0.write_all(&frame)?;
+            bytes += load.frame_bytes as u64;
         }
+        // All tokens can be had at once when nothing is on its way any more.
+        (0..window).try_for_each(|_| tokens.send(())).context("the floor has ended")?;
+        Ok((bytes, started.elapsed()))
+    }
+
+    /// Everything in the partitions' files, asked for as a consumer does: of all at once, a chunk of each,
+    /// and the next when the answer is there.
+    pub(crate) fn consume(&self, partitions: Range<u32>) -> Result<Duration> {
+        let started = Instant::now();
+        self.read(partitions, |_| true)?;
         Ok(started.elapsed())
+    }
+
+    /// The same until the end, or until `go_on`, told how many bytes came, says no.
+    pub(crate) fn read(&self, partitions: Range<u32>, mut go_on: impl FnMut(u64) -> bool) -> Result<()> {
+        let mut stream = TcpStream::connect(self.address())?;
+        let mut buffer = vec![0; super::CHUNK_BYTES_MAX];
+        let mut positions: Vec<(u32, u64)> = partitions.map(|partition| (partition, 0)).collect();
+        loop {
+            let asked: Vec<u8> = positions
+                .iter()
+                .flat_map(|(partition, at)| [&partition.to_be_bytes()[..], &at.to_be_bytes()[..]].concat())
+                .collect();
+            stream.write_all(&frame(READ, &asked))?;
+            let mut came = 0;
+            for (_, at) in &mut positions {
+                let mut length = [0; 4];
+                stream.read_exact(&mut length)?;
+                let length = u32::from_be_bytes(length) as usize;
+                ensure!(length <= buffer.len(), "a chunk of {length} bytes");
+                stream.read_exact(&mut buffer[..length])?;
+                *at += length as u64;
+                came += length as u64;
+            }
+            if came == 0 || !go_on(came) {
+                return Ok(());
+            }
+            // Where an answer was full, the next begins with those who got nothing.
+            positions.rotate_left(1);
+        }
     }
 
     /// Latencies in microseconds, as `latency::run` has them.
@@ -98,19 +137,19 @@ impl Floor {
         let count = latency::scheduled_count(rate, duration);
         let started = Instant::now();
         let (answers, answered) = mpsc::channel();
-        let (mut sending, tokens) = self.connect(move |frames| {
+        let (mut sending, tokens) = self.connect(WINDOW_MIN, move |frames| {
             let now = started.elapsed().as_micros() as u32;
             // The receiver waits for as many answers as it sent frames.
             for _ in 0..frames {
                 answers.send(now).ok();
             }
         })?;
-        // Here the window must not hold anything up: one token stands for nothing.
+        // Here the window must not hold anything up.
         drop(tokens);
-        let frame = vec![0x5a; RECORD_BYTES + SINGLE_OVERHEAD_BYTES];
+        let frame = frame(0, &[0x5a; RECORD_BYTES + SINGLE_OVERHEAD_BYTES]);
         for index in 0..count {
             latency::wait_until(started + latency::due(index, rate));
-            send(&mut sending, 0, &frame)?;
+            sending.0.write_all(&frame)?;
         }
         let mut answers = Vec::new();
         for index in 0..count {
@@ -121,6 +160,11 @@ impl Floor {
         Ok(latency::measured(answers))
     }
 
+    /// Takes the files out of the page cache, as far as they are on the disk.
+    pub(crate) fn evict(&self) -> Result<()> {
+        fs::read_dir(&self.directory)?.try_for_each(|entry| topics::evict(&entry?.path()))
+    }
+
     /// Away with the files; the process opens new ones for the next connection.
     pub(crate) fn clear(&self) -> Result<()> {
         for entry in fs::read_dir(&self.directory)? {
@@ -129,13 +173,17 @@ impl Floor {
         Ok(())
     }
 
-    /// A connection, and a thread that takes the answers. Every frame needs a token, of which there are
-    /// WINDOW; the answer frees it.
-    fn connect(&self, mut answered: impl FnMut(u32) + Send + 'static) -> Result<(TcpStream, SyncSender<()>)> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port))?;
+    /// A connection, and a thread that takes the answers. Every frame needs a token, of which there are as
+    /// many as the window is large; the answer frees it.
+    fn connect(
+        &self,
+        window: usize,
+        mut answered: impl FnMut(u32) + Send + 'static,
+    ) -> Result<(Sending, SyncSender<()>)> {
+        let stream = TcpStream::connect(self.address())?;
         stream.set_nodelay(true)?;
         let mut receiving = stream.try_clone()?;
-        let (tokens, taken) = mpsc::sync_channel(WINDOW);
+        let (tokens, taken) = mpsc::sync_channel(window);
         thread::spawn(move || {
             let mut frames = [0; 4];
             while receiving.read_exact(&mut frames).is_ok() {
@@ -146,7 +194,16 @@ impl Floor {
                 }
             }
         });
-        Ok((stream, tokens))
+        Ok((Sending(stream), tokens))
+    }
+}
+
+/// The sending half of a connection. The floor keeps files open, also deleted ones, until it is closed.
+struct Sending(TcpStream);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        drop(self.0.shutdown(Shutdown::Write));
     }
 }
 
@@ -157,15 +214,12 @@ impl Drop for Floor {
     }
 }
 
-fn send(stream: &mut TcpStream, word: u32, bytes: &[u8]) -> Result<()> {
-    let mut header = [0; HEADER_BYTES];
-    header[..4].copy_from_slice(&word.to_be_bytes());
-    header[4..].copy_from_slice(&u32::try_from(bytes.len())?.to_be_bytes());
-    stream.write_all(&header)?;
-    Ok(stream.write_all(bytes)?)
-}
-
-/// All tokens can be had at once when nothing is on its way any more.
-fn wait_for_all(tokens: &SyncSender<()>) -> Result<()> {
-    (0..WINDOW).try_for_each(|_| tokens.send(())).context("the floor has ended")
+/// The word, the length, the bytes.
+pub(crate) fn frame(word: u32, bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let mut frame = Vec::with_capacity(HEADER_BYTES + bytes.len());
+    frame.extend(word.to_be_bytes());
+    frame.extend(length.to_be_bytes());
+    frame.extend(bytes);
+    frame
 }

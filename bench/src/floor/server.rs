@@ -2,9 +2,9 @@
 //! written, all of it in one round, and answers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs::{File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -12,8 +12,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::{
+    fs::sendfile,
+    net::{SendFlags, send},
+};
 
-use super::{FRAME_BYTES_MAX, HEADER_BYTES, READ};
+use super::{ANSWER_BYTES_MAX, CHUNK_BYTES_MAX, FRAME_BYTES_MAX, HEADER_BYTES, POSITION_BYTES, READ};
 
 /// More dirty files than this are flushed by `syncfs`, as Millstream does.
 const FDATASYNC_FILES_MAX: usize = 2;
@@ -68,32 +72,38 @@ fn connection(stream: TcpStream, rounds: &Rounds, directory: &Path) -> Result<()
     stream.set_nodelay(true)?;
     let stream = Arc::new(stream);
     let id = u64::from(stream.peer_addr()?.port());
+    // Small frames come many to a system call; of large ones the rest is read past this buffer.
+    let mut received = BufReader::with_capacity(64 << 10, &*stream);
     let mut files: BTreeMap<u32, Arc<File>> = BTreeMap::new();
+    let mut read_files = BTreeMap::new();
     let mut buffer = Vec::new();
     let mut header = [0; HEADER_BYTES];
     loop {
-        match (&*stream).read_exact(&mut header) {
+        match received.read_exact(&mut header) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             read => read?,
         }
         let [a, b, c, d, e, f, g, h] = header;
         let (word, length) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]) as usize);
-        if word & READ != 0 {
-            send_file(&stream, &path(directory, word & !READ))?;
-            continue;
-        }
         ensure!(length <= FRAME_BYTES_MAX, "a frame of {length} bytes");
         buffer.resize(length, 0);
-        (&*stream).read_exact(&mut buffer)?;
+        received.read_exact(&mut buffer)?;
+        if word == READ {
+            send_chunks(&stream, directory, &mut read_files, &buffer)?;
+            continue;
+        }
         let file = match files.get(&word) {
             Some(file) => Arc::clone(file),
             None => Arc::clone(files.entry(word).or_insert(Arc::new(open(&path(directory, word))?))),
         };
         (&*file).write_all(&buffer)?;
         let mut waiting = rounds.lock();
+        let first = waiting.frames.is_empty();
         waiting.dirty.insert(word, file);
         waiting.frames.entry(id).or_insert_with(|| (Arc::clone(&stream), 0)).1 += 1;
-        rounds.written.notify_one();
+        if first {
+            rounds.written.notify_one();
+        }
     }
 }
 
@@ -123,15 +133,36 @@ fn flush(round: &Waiting, directory: &File) -> Result<()> {
     round.dirty.values().try_for_each(|file| file.sync_data().context("fdatasync"))
 }
 
-/// Its length in eight bytes, then its bytes.
-fn send_file(stream: &TcpStream, path: &Path) -> Result<()> {
-    let file = File::open(path).with_context(|| path.display().to_string())?;
-    let mut left = usize::try_from(file.metadata()?.len())?;
-    (&*stream).write_all(&(left as u64).to_be_bytes())?;
-    while left > 0 {
-        match rustix::fs::sendfile(stream, &file, None, left.min(1 << 20))? {
-            0 => bail!("{} became shorter", path.display()),
-            sent => left -= sent,
+/// As a fetch is answered: from every position what there is, up to a chunk of it, until the answer is full.
+fn send_chunks(
+    stream: &TcpStream,
+    directory: &Path,
+    files: &mut BTreeMap<u32, File>,
+    positions: &[u8],
+) -> Result<()> {
+    let mut room = ANSWER_BYTES_MAX;
+    for position in positions.chunks_exact(POSITION_BYTES) {
+        let [a, b, c, d, at @ ..] = position else { bail!("a position of {} bytes", position.len()) };
+        let partition = u32::from_be_bytes([*a, *b, *c, *d]);
+        let mut at = u64::from_be_bytes(at.try_into()?);
+        let file = match files.entry(partition) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let path = path(directory, partition);
+                unknown.insert(File::open(&path).with_context(|| path.display().to_string())?)
+            }
+        };
+        let left = file.metadata()?.len().saturating_sub(at);
+        let mut left = usize::try_from(left)?.min(CHUNK_BYTES_MAX).min(room);
+        room -= left;
+        // The length travels with the bytes behind it.
+        let flags = if left == 0 { SendFlags::empty() } else { SendFlags::MORE };
+        send(stream, &u32::try_from(left)?.to_be_bytes(), flags)?;
+        while left > 0 {
+            match sendfile(stream, &*file, Some(&mut at), left)? {
+                0 => bail!("the file of partition {partition} became shorter"),
+                sent => left -= sent,
+            }
         }
     }
     Ok(())
