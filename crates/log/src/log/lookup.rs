@@ -1,10 +1,8 @@
 //! Offsets by time (ListOffsets; `UnifiedLog.fetchOffsetByTimestamp`, `LogSegment.findOffsetByTimestamp`).
 
-use millstream_record::{
-    Compression,
-    batch::{BatchError, HEADER_BYTES, RecordRef, records},
-    compress::decompress,
-};
+use std::ops::ControlFlow;
+
+use millstream_record::batch::{BatchError, HEADER_BYTES, walk};
 use millstream_types::{LeaderEpoch, Offset, TimestampMs};
 
 use super::{Isolation, Log};
@@ -112,25 +110,22 @@ impl Log {
         let file = segment.file(&*self.dir.fs)?;
         file.read_into(&mut stored, length, batch.position + HEADER_BYTES as u64)
             .at("read", segment.path())?;
-        let plain = match header.attributes.compression().map_err(corrupt)? {
-            Compression::None => stored,
-            codec => decompress(codec, &stored, self.dir.shared.decompressed_bytes_max)
-                .map_err(|error| corrupt(error.into()))?,
-        };
-        let offset_of = |record: &RecordRef<'_>| header.base_offset().plus(i64::from(record.offset_delta));
-        for record in records(header, &plain).map_err(corrupt)? {
-            let record = record.map_err(corrupt)?;
-            let found = record.timestamp(header);
-            if found >= timestamp && offset_of(&record) >= start {
-                let offset = offset_of(&record);
-                return Ok(Some(TimestampOffset {
-                    timestamp: found,
-                    offset,
-                    leader_epoch: header.leader_epoch(),
-                }));
+        let mut found = None;
+        let max = self.dir.shared.decompressed_bytes_max;
+        let walked = walk(header, &stored, max, |record| {
+            let offset = header.base_offset().plus(i64::from(record.offset_delta));
+            if record.timestamp < timestamp || offset < start {
+                return ControlFlow::Continue(());
             }
-        }
-        Ok(None)
+            found = Some(TimestampOffset {
+                timestamp: record.timestamp,
+                offset,
+                leader_epoch: header.leader_epoch(),
+            });
+            ControlFlow::Break(())
+        });
+        walked.map_err(corrupt)?;
+        Ok(found)
     }
 
     fn lookup_failure(&self, error: ReadError) -> LogError {

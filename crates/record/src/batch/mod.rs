@@ -2,7 +2,7 @@
 //! a segment holds and what Fetch returns, byte for byte the same.
 //!
 //! [`BatchHeader`] reads the 61 bytes before the records; [`batches`] walks batches laid end to end;
-//! [`RecordBatch::decode`] and [`records`] open one; [`validate`] judges one that a client sent;
+//! [`RecordBatch::decode`] and [`records`] open one, [`walk`] does not; [`validate`] judges one that a client sent;
 //! [`BatchBuilder`] makes one; the `set_…` functions change one in place.
 //!
 //! Magic 0 and 1 do not exist here: brokers since Kafka 4.0 neither accept nor serve them.
@@ -14,6 +14,7 @@ mod header;
 mod iter;
 mod rebuild;
 mod validate;
+mod walk;
 
 pub use builder::{BatchBuilder, BatchOptions, ProducerInfo};
 pub use decode::{
@@ -26,6 +27,7 @@ pub use header::{Attributes, BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES, Tim
 pub use iter::{BatchView, Batches, batches};
 pub use rebuild::rebuild;
 pub use validate::{RecordError, RecordRules, Rejection, TimestampRange, ValidBatch, validate};
+pub use walk::{RecordHead, walk};
 
 use crate::compress::CompressError;
 

@@ -1,17 +1,15 @@
 //! Judging a batch that a client sent, before it is appended. `LogValidator`, KIP-467.
 //!
-//! One pass, no allocation for an uncompressed batch; a compressed one is decompressed into a buffer that
-//! the thread keeps. What the broker sets itself (base offset, leader epoch, max timestamp) is not judged.
+//! One pass, no allocation for most batches ([`walk`]). What the broker sets itself (base offset, leader epoch,
+//! max timestamp) is not judged.
 
-use std::cell::RefCell;
+use std::ops::ControlFlow;
 
 use millstream_types::{ErrorCode, Offset, TimestampMs};
 
-use super::{BatchError, BatchHeader, HEADER_BYTES, RecordRef, TimestampType, records};
-use crate::compress::{self, CompressError, Compression};
+use super::{BatchError, BatchHeader, HEADER_BYTES, RecordHead, TimestampType, walk};
+use crate::compress::CompressError;
 
-/// A thread keeps its decompression buffer up to this size between batches.
-const SCRATCH_BYTES_KEPT: usize = 4 << 20;
 /// More rejected records than this are counted but not listed: a list must not outgrow its batch.
 const RECORD_ERRORS_MAX: usize = 1000;
 
@@ -116,7 +114,9 @@ fn malformed_code(error: &BatchError) -> ErrorCode {
             ErrorCode::UnknownServerError
         }
         // Kafka has no such limit. To this code producers answer by sending smaller batches.
-        BatchError::Compress(CompressError::TooLarge { .. }) => ErrorCode::MessageTooLarge,
+        BatchError::Compress(CompressError::TooLarge { .. } | CompressError::Window { .. }) => {
+            ErrorCode::MessageTooLarge
+        }
         BatchError::Count(_) | BatchError::Record { .. } | BatchError::TrailingBytes(_) => {
             ErrorCode::InvalidRecord
         }
@@ -129,15 +129,7 @@ pub fn validate(batch: &[u8], rules: &RecordRules) -> Result<ValidBatch, Rejecti
     let header = BatchHeader::parse(batch)?;
     header.verify_crc(batch)?;
     validate_header(&header)?;
-    let stored = &batch[HEADER_BYTES..header.size_in_bytes()];
-    match header.attributes.compression()? {
-        Compression::None => validate_records(header, stored, rules),
-        codec => with_scratch(|plain| {
-            compress::decompress_into(codec, stored, rules.max_decompressed, plain)
-                .map_err(BatchError::from)?;
-            validate_records(header, plain, rules)
-        }),
-    }
+    validate_records(header, &batch[HEADER_BYTES..header.size_in_bytes()], rules)
 }
 
 fn validate_header(header: &BatchHeader) -> Result<(), Rejection> {
@@ -155,7 +147,11 @@ fn validate_header(header: &BatchHeader) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn validate_records(header: BatchHeader, plain: &[u8], rules: &RecordRules) -> Result<ValidBatch, Rejection> {
+fn validate_records(
+    header: BatchHeader,
+    stored: &[u8],
+    rules: &RecordRules,
+) -> Result<ValidBatch, Rejection> {
     let mut valid = ValidBatch {
         header,
         max_timestamp: TimestampMs(-1),
@@ -163,35 +159,36 @@ fn validate_records(header: BatchHeader, plain: &[u8], rules: &RecordRules) -> R
         offsets_consecutive: true,
     };
     let (mut errors, mut error_count) = (Vec::new(), 0);
-    // The index cannot overflow: `records` yields no more than the header's count.
-    for (index, record) in (0i32..).zip(records(&header, plain)?) {
-        let record = record?;
-        let timestamp = record.timestamp(&header);
-        if let Some(error) = record_error(&header, &record, index, timestamp, rules) {
+    let mut index = 0;
+    walk(&header, stored, rules.max_decompressed, |record| {
+        if let Some(error) = record_error(&header, &record, index, rules) {
             error_count += 1;
             if errors.len() < RECORD_ERRORS_MAX {
                 errors.push(error);
             }
         }
-        if timestamp > valid.max_timestamp {
-            valid.max_timestamp = timestamp;
+        if record.timestamp > valid.max_timestamp {
+            valid.max_timestamp = record.timestamp;
             valid.max_timestamp_offset_delta = Some(index);
         }
         valid.offsets_consecutive &= record.offset_delta == index;
-    }
+        // It cannot overflow: there are no more records than the header's count.
+        index += 1;
+        ControlFlow::Continue(())
+    })?;
     if errors.is_empty() { Ok(valid) } else { Err(Rejection::Records { count: error_count, errors }) }
 }
 
 fn record_error(
     header: &BatchHeader,
-    record: &RecordRef<'_>,
+    record: &RecordHead,
     index: i32,
-    timestamp: TimestampMs,
     rules: &RecordRules,
 ) -> Option<RecordError> {
-    if rules.key_required && record.key.is_none() {
+    if rules.key_required && !record.has_key {
         return Some(RecordError::NoKey { index });
     }
+    let timestamp = record.timestamp;
     match rules.timestamps {
         Some(range) if timestamp.0 != -1 => {
             let within = (range.earliest..=range.latest).contains(&timestamp);
@@ -200,18 +197,4 @@ fn record_error(
         _ => (header.attributes.timestamp_type() == TimestampType::LogAppendTime)
             .then_some(RecordError::TimestampType { index }),
     }
-}
-
-fn with_scratch<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    thread_local! {
-        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
-    SCRATCH.with_borrow_mut(|buffer| {
-        buffer.clear();
-        let result = work(buffer);
-        if buffer.capacity() > SCRATCH_BYTES_KEPT {
-            *buffer = Vec::new();
-        }
-        result
-    })
 }

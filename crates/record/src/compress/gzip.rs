@@ -1,6 +1,6 @@
 //! gzip: one member as Kafka writes it; several in a row are read as Java reads them.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use flate2::{Compression as Level, read::MultiGzDecoder, write::GzEncoder};
 
@@ -17,5 +17,9 @@ pub(super) fn compress(level: Option<i32>, plain: &[u8], packed: &mut Vec<u8>) {
 }
 
 pub(super) fn decompress(packed: &[u8], max: usize, plain: &mut Vec<u8>) -> Result<(), CompressError> {
-    read_bounded(Compression::Gzip, MultiGzDecoder::new(packed), max, plain)
+    read_bounded(Compression::Gzip, reader(packed), max, plain)
+}
+
+pub(super) fn reader(packed: &[u8]) -> impl Read {
+    MultiGzDecoder::new(packed)
 }

@@ -1,7 +1,7 @@
 //! lz4 frames. Java's reader refuses blocks that depend on earlier ones, so blocks are independent, of
 //! 64 KiB, without checksums, as Kafka's own writer makes them (`Lz4BlockOutputStream`).
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 
@@ -15,5 +15,9 @@ pub(super) fn compress(plain: &[u8], packed: &mut Vec<u8>) {
 }
 
 pub(super) fn decompress(packed: &[u8], max: usize, plain: &mut Vec<u8>) -> Result<(), CompressError> {
-    read_bounded(Compression::Lz4, FrameDecoder::new(packed), max, plain)
+    read_bounded(Compression::Lz4, reader(packed), max, plain)
+}
+
+pub(super) fn reader(packed: &[u8]) -> impl Read {
+    FrameDecoder::new(packed)
 }

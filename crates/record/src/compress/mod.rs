@@ -9,6 +9,8 @@ mod lz4;
 mod snappy;
 mod zstd;
 
+use std::io::Read;
+
 /// How a batch's records are packed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -25,6 +27,8 @@ pub enum Compression {
 pub enum CompressError {
     #[error("records decompress to more than {max} bytes")]
     TooLarge { max: usize },
+    #[error("records need a window of more than {max} bytes to be decompressed")]
+    Window { max: usize },
     #[error("records are not valid {codec}: {reason}")]
     Corrupt { codec: Compression, reason: String },
 }
@@ -56,7 +60,7 @@ impl Compression {
         Self::ALL.into_iter().find(|codec| codec.name() == name)
     }
 
-    fn corrupt(self, reason: impl ToString) -> CompressError {
+    pub(crate) fn corrupt(self, reason: impl ToString) -> CompressError {
         CompressError::Corrupt { codec: self, reason: reason.to_string() }
     }
 }
@@ -113,14 +117,24 @@ pub fn decompress_into(
     }
 }
 
+/// The plain bytes one after the other, of which only a window is in memory.
+pub(crate) fn reader<'a>(codec: Compression, packed: &'a [u8]) -> Result<Box<dyn Read + 'a>, CompressError> {
+    Ok(match codec {
+        Compression::None => Box::new(packed),
+        Compression::Gzip => Box::new(gzip::reader(packed)),
+        Compression::Snappy => Box::new(snappy::reader(packed)?),
+        Compression::Lz4 => Box::new(lz4::reader(packed)),
+        Compression::Zstd => Box::new(zstd::reader(packed)?),
+    })
+}
+
 /// Drains a decoder into `plain`, stopping as soon as it has given more than `max`.
 fn read_bounded(
     codec: Compression,
-    decoder: impl std::io::Read,
+    decoder: impl Read,
     max: usize,
     plain: &mut Vec<u8>,
 ) -> Result<(), CompressError> {
-    use std::io::Read;
     let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
     decoder.take(limit).read_to_end(plain).map_err(|error| codec.corrupt(error))?;
     if plain.len() > max { Err(CompressError::TooLarge { max }) } else { Ok(()) }

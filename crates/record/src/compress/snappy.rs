@@ -2,6 +2,8 @@
 //! plain bytes, each behind its packed length. Read, too, without the framing: librdkafka sends one raw
 //! snappy block.
 
+use std::io::{self, Read};
+
 use snap::raw::{Decoder, Encoder, decompress_len, max_compress_len};
 
 use super::{CompressError, Compression};
@@ -29,23 +31,69 @@ pub(super) fn compress(plain: &[u8], packed: &mut Vec<u8>) {
 }
 
 pub(super) fn decompress(packed: &[u8], max: usize, plain: &mut Vec<u8>) -> Result<(), CompressError> {
-    if !packed.starts_with(&MAGIC) {
-        return decompress_block(packed, max, plain);
+    let mut blocks = Blocks::new(packed)?;
+    while let Some(block) = blocks.next()? {
+        decompress_block(block, max, plain)?;
     }
-    let mut rest =
-        packed.get(FRAME_HEADER.len()..).ok_or_else(|| Compression::Snappy.corrupt("header cut short"))?;
-    while !rest.is_empty() {
+    Ok(())
+}
+
+/// The plain bytes; a block of them is in memory.
+pub(super) fn reader(packed: &[u8]) -> Result<impl Read, CompressError> {
+    Ok(Reader { blocks: Blocks::new(packed)?, plain: Vec::new(), used: 0 })
+}
+
+struct Reader<'a> {
+    blocks: Blocks<'a>,
+    plain: Vec<u8>,
+    used: usize,
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.used == self.plain.len() {
+            let Some(block) = self.blocks.next().map_err(io::Error::other)? else { return Ok(0) };
+            self.plain.clear();
+            self.used = 0;
+            decompress_block(block, usize::MAX, &mut self.plain).map_err(io::Error::other)?;
+        }
+        let count = (&self.plain[self.used..]).read(buffer)?;
+        self.used += count;
+        Ok(count)
+    }
+}
+
+/// The packed blocks of the framing, or a single one without it.
+struct Blocks<'a> {
+    rest: &'a [u8],
+    framed: bool,
+}
+
+impl<'a> Blocks<'a> {
+    fn new(packed: &'a [u8]) -> Result<Self, CompressError> {
+        let framed = packed.starts_with(&MAGIC);
+        let rest = if framed { packed.get(FRAME_HEADER.len()..) } else { Some(packed) };
+        let rest = rest.ok_or_else(|| Compression::Snappy.corrupt("header cut short"))?;
+        if rest.is_empty() && !framed {
+            return Err(Compression::Snappy.corrupt("no block"));
+        }
+        Ok(Self { rest, framed })
+    }
+
+    fn next(&mut self) -> Result<Option<&'a [u8]>, CompressError> {
+        if self.rest.is_empty() || !self.framed {
+            return Ok(Some(std::mem::take(&mut self.rest)).filter(|block| !block.is_empty()));
+        }
         let (length, tail) =
-            rest.split_first_chunk().ok_or_else(|| Compression::Snappy.corrupt("length cut short"))?;
+            self.rest.split_first_chunk().ok_or_else(|| Compression::Snappy.corrupt("length cut short"))?;
         let length = i32::from_be_bytes(*length);
         let block = usize::try_from(length).ok().and_then(|length| tail.split_at_checked(length));
         let (block, tail) = block.ok_or_else(|| {
             Compression::Snappy.corrupt(format!("block of {length} bytes, {} left", tail.len()))
         })?;
-        decompress_block(block, max, plain)?;
-        rest = tail;
+        self.rest = tail;
+        Ok(Some(block))
     }
-    Ok(())
 }
 
 /// Appends one raw block's plain bytes.

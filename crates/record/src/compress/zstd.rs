@@ -1,7 +1,7 @@
 //! zstd, one frame a batch; several in a row are read. Contexts are kept by the thread: making one costs
 //! more than packing a small batch.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, io::Read};
 
 use zstd::zstd_safe::{CCtx, DCtx, compress_bound, get_error_name, get_frame_content_size};
 
@@ -13,6 +13,9 @@ const DESTINATION_TOO_SMALL: usize = 70usize.wrapping_neg();
 /// The first guess where a frame does not state its size, and the most that is reserved for a frame that
 /// states a size out of all proportion: this many times the packed size, then doubled as needed.
 const EXPANSION_GUESS: usize = 8;
+
+/// Of what is read through a window: 8 MiB.
+const WINDOW_LOG_MAX: u32 = 23;
 
 thread_local! {
     static COMPRESSOR: RefCell<CCtx<'static>> = RefCell::new(CCtx::create());
@@ -54,4 +57,25 @@ pub(super) fn decompress(packed: &[u8], max: usize, plain: &mut Vec<u8>) -> Resu
             Err(code) => return Err(Compression::Zstd.corrupt(get_error_name(code))),
         }
     }
+}
+
+/// The plain bytes; a window of them is in memory, whose size the frame names and which is limited. Levels up to
+/// 19 need no more.
+pub(super) fn reader(packed: &[u8]) -> Result<impl Read, CompressError> {
+    if window_bytes(packed).is_some_and(|bytes| bytes > 1 << WINDOW_LOG_MAX) {
+        return Err(CompressError::Window { max: 1 << WINDOW_LOG_MAX });
+    }
+    let mut decoder = zstd::Decoder::with_buffer(packed).expect("zstd makes a context when there is memory");
+    decoder.window_log_max(WINDOW_LOG_MAX).expect("within what zstd knows");
+    Ok(decoder)
+}
+
+/// As the frame's header says (RFC 8878, 3.1.1.1).
+fn window_bytes(packed: &[u8]) -> Option<u64> {
+    let (descriptor, window) = (*packed.get(4)?, *packed.get(5)?);
+    if descriptor & 0x20 != 0 {
+        return get_frame_content_size(packed).ok().flatten();
+    }
+    let base = 1_u64 << (10 + (window >> 3));
+    Some(base + base / 8 * u64::from(window & 7))
 }
