@@ -36,9 +36,11 @@ conformance: build ## every client and tool, on Millstream and on a real Apache 
 	MILLSTREAM_TIER=conformance MILLSTREAM_BIN=$(BIN) cargo test --locked -p millstream-conformance --no-fail-fast
 	MILLSTREAM_TIER=conformance MILLSTREAM_TARGET=kafka cargo test --locked -p millstream-conformance --no-fail-fast
 
-torture: build tools ## the long run: 200 kills, 20 power cuts, 100,000 seeds
+torture: build tools ## the long run: 200 kills, 20 power cuts, 10,000 connections and the like, 100,000 seeds
 	MILLSTREAM_KILL_ROUNDS=200 MILLSTREAM_POWER_ROUNDS=20 MILLSTREAM_BIN=$(BIN) \
 		cargo test --locked -p millstream-conformance --test it -- --nocapture kill:: power::
+	MILLSTREAM_HOSTILE_SCALE=10 MILLSTREAM_BIN=$(BIN) \
+		cargo test --locked -p millstream-conformance --test it -- --nocapture --test-threads 1 hostile::
 	cargo run --locked --release -p millstream-sim -- --seeds 100000
 
 bench: build tools ## Millstream beside a real Apache Kafka and the floor; writes bench/RESULTS.md (ARGS=--resume, --long)

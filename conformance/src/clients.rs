@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, env, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use millstream_testkit::{Kind, Program, Running, TargetOptions, cache_dir, java_source, repository};
+use millstream_testkit::{Kind, Program, TargetOptions, cache_dir, java_source, repository};
 
 use crate::cases::{CASES, Outcome, Status};
 
@@ -99,8 +99,8 @@ impl Client {
     }
 
     /// Lets it go through all cases. Its topics are named after it, so that several can share a broker.
-    pub fn run(&self, target: &Running) -> Result<Vec<Outcome>> {
-        let said = self.program(target.bootstrap())?.limit(RUN_LIMIT).run()?.ok()?;
+    pub fn run(&self, bootstrap: &str) -> Result<Vec<Outcome>> {
+        let said = self.program(bootstrap)?.limit(RUN_LIMIT).run()?.ok()?;
         said.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
     }
 

@@ -29,7 +29,7 @@ fn table() -> Result<()> {
         }
         eprintln!("{}", client.title);
         let target = Target::start(client.target(Kind::from_env()?))?;
-        let outcomes = client.run(&target)?;
+        let outcomes = client.run(target.bootstrap())?;
         complaints.extend(client.complaints(&outcomes).into_iter().map(|c| format!("{}: {c}", client.title)));
         columns.push(Column { client, outcomes });
     }
@@ -42,7 +42,7 @@ fn table() -> Result<()> {
 
 fn run(client: &Client) -> Result<()> {
     let target = Target::start(client.target(Kind::from_env()?))?;
-    let outcomes = client.run(&target)?;
+    let outcomes = client.run(target.bootstrap())?;
     for outcome in &outcomes {
         eprintln!("{:40} {:?} {}", outcome.name, outcome.status, outcome.detail);
     }

@@ -18,7 +18,7 @@ fn judge(name: &str) {
         return skip(name, &missing);
     }
     let target = Target::start(client.target(Kind::from_env().unwrap())).unwrap();
-    let outcomes = client.run(&target).unwrap();
+    let outcomes = client.run(target.bootstrap()).unwrap();
     let complaints = client.complaints(&outcomes);
     assert!(complaints.is_empty(), "{}:\n{}", client.title, complaints.join("\n"));
     batches_were_stored_as_the_client_compressed_them(&target, name);

@@ -8,6 +8,7 @@ mod codec;
 mod dynamic;
 mod flush;
 mod handover;
+mod hostile;
 mod kill;
 mod mounted;
 mod power;
