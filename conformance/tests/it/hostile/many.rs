@@ -1,10 +1,13 @@
 //! More connections than anybody needs.
 
+use std::net::TcpStream;
+
 use millstream_protocol::messages::ApiVersionsRequest;
-use millstream_testkit::{Connection, TargetOptions};
+use millstream_testkit::{Connection, Kind, Target, TargetOptions, wait_until};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::{Siege, scaled};
+use crate::session::{Session, batch};
 
 /// With those of the tests that run beside this one.
 const OTHER_FILES: u64 = 2_000;
@@ -30,4 +33,35 @@ fn ten_thousand_connections_are_served_and_cost_little() {
     for connection in &mut connections {
         assert_eq!(connection.call(0, &ApiVersionsRequest::default()).unwrap().error_code, 0);
     }
+}
+
+/// Apache Kafka is not asked: a JVM with so few does not start.
+#[test]
+fn connections_leave_descriptors_to_the_logs() {
+    const FILES: usize = 400;
+    if Kind::from_env().unwrap() == Kind::Kafka {
+        return;
+    }
+    let options =
+        TargetOptions::default().wrapper(["prlimit".to_owned(), format!("--nofile={FILES}:{FILES}")]);
+    let target = Target::start(options).unwrap();
+    let mut session = Session::open(&target);
+    session.topic("before", &[]);
+    let connections: Vec<_> = (0..FILES).map(|_| TcpStream::connect(target.bootstrap()).unwrap()).collect();
+    wait_until("connections to be refused", std::time::Duration::from_secs(30), || {
+        Ok(target.output().contains("ulimit -n").then_some(()))
+    })
+    .unwrap();
+    session.topic("meanwhile", &[]);
+    for topic in ["before", "meanwhile"] {
+        assert_eq!(session.append(topic, 0, batch(&["x"])), 0);
+    }
+    drop(connections);
+    wait_until("a connection to be served", std::time::Duration::from_secs(30), || {
+        let served =
+            Connection::open(target.bootstrap()).and_then(|mut c| c.call(0, &ApiVersionsRequest::default()));
+        Ok(served.is_ok().then_some(()))
+    })
+    .unwrap();
+    assert!(!target.output().contains("goes offline"), "{}", target.output());
 }
