@@ -26,6 +26,8 @@ pub(crate) fn run(bootstrap: &str, topic: &str, partitions: i32, records: u64) -
         .set("group.id", "bench")
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "error")
+        // With its own queue full the client would not ask for a second.
+        .set("fetch.queue.backoff.ms", "1")
         .create()?;
     let mut assignment = TopicPartitionList::new();
     for partition in 0..partitions {

@@ -11,7 +11,7 @@ use millstream_protocol::{
 };
 use millstream_record::{BatchBuilder, BatchOptions};
 use millstream_testkit::{Connection, wait_until};
-use millstream_types::TimestampMs;
+use millstream_types::{TimestampMs, codec::Payload};
 
 use crate::payload;
 
@@ -44,7 +44,7 @@ impl Batch {
 /// A whole produce request, `acks=all`, its length in front.
 fn produce_frame(topic: &str, partition: i32, batch: &Bytes) -> Result<Vec<u8>> {
     let partition =
-        PartitionProduceData { index: partition, records: Some(batch.clone()), ..Default::default() };
+        PartitionProduceData { index: partition, records: Some(batch.clone().into()), ..Default::default() };
     let topic =
         TopicProduceData { name: topic.to_owned(), partition_data: vec![partition], ..Default::default() };
     let request =
@@ -134,7 +134,7 @@ impl Reader {
         let mut bytes = 0;
         for partition in response.responses.iter().flat_map(|topic| &topic.partitions) {
             ensure!(partition.error_code == 0, "a fetch was answered with error {}", partition.error_code);
-            let records = partition.records.as_ref().map_or(0, Bytes::len);
+            let records = partition.records.as_ref().map_or(0, Payload::len);
             let offset = self.offsets.get_mut(usize::try_from(partition.partition_index)?);
             // A last batch that was cut off comes again.
             *offset.context("a partition that was not asked for")? +=
