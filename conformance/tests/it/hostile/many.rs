@@ -13,7 +13,7 @@ use crate::session::{Session, batch};
 const OTHER_FILES: u64 = 2_000;
 
 #[test]
-fn ten_thousand_connections_are_served_and_cost_little() {
+fn many_connections_are_served_and_cost_little() {
     let count = scaled(1_000);
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
