@@ -14,6 +14,16 @@ This page is written by `cargo run -p millstream-conformance -- table`.
 
 ";
 
+const REMARKS: &str = "
+## Worth knowing
+
+- **kafka-python 3.0.12** may stay in a group without partitions: when the leader joins before it knows the topic, it
+  assigns nothing, joins again as soon as it does, and forgets that second join if the time of `poll` is over before
+  the answer is there; it then sends no heartbeats either. Call `consumer.partitions_for_topic(topic)` before the
+  first `poll`. Kafka hides it behind `group.initial.rebalance.delay.ms`, 3 seconds there and 0 here, as in the
+  `server.properties` that Kafka comes with.
+";
+
 /// What one client said; nothing when it was not installed.
 pub struct Column {
     pub client: Client,
@@ -36,6 +46,7 @@ pub fn render(columns: &[Column]) -> String {
     if !reasons.is_empty() {
         page.push('\n');
     }
+    page.push_str(REMARKS);
     page
 }
 

@@ -25,6 +25,9 @@ class Member:
             topic, bootstrap_servers=bootstrap, group_id=group, auto_offset_reset="earliest",
             enable_auto_commit=auto_commit, auto_commit_interval_ms=200, heartbeat_interval_ms=200,
             session_timeout_ms=6000, max_poll_interval_ms=30000, metadata_max_age_ms=1000)
+        # Known before the first join. Otherwise the first assignment is empty and the member joins again, and
+        # kafka-python 3.0.12 loses the second one if poll's time is over just then.
+        self.consumer.partitions_for_topic(topic)
 
     def poll(self):
         return [record(r) for records in self.consumer.poll(100).values() for r in records]
