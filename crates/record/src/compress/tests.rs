@@ -71,6 +71,14 @@ fn a_zstd_frame_of_unknown_size_is_read_into_a_growing_buffer_and_capped() {
 }
 
 #[test]
+fn a_zstd_frame_that_states_no_size_but_holds_something_is_refused() {
+    // Magic; one segment of stated size 0; the last block, a byte repeated 100 times.
+    let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x00, 0x23, 0x03, 0x00, b'a'];
+    let error = decompress(Compression::Zstd, &frame, MAX).unwrap_err();
+    assert!(matches!(error, CompressError::Corrupt { .. }), "{error}");
+}
+
+#[test]
 fn raw_snappy_is_read_and_an_impossible_claim_is_refused() {
     let plain = b"the quick brown fox".repeat(100);
     let raw = snap::raw::Encoder::new().compress_vec(&plain).unwrap();

@@ -43,7 +43,8 @@ pub(super) fn decompress(packed: &[u8], max: usize, plain: &mut Vec<u8>) -> Resu
     let guess = packed.len().saturating_mul(EXPANSION_GUESS).max(4096);
     // One byte beyond the limit tells a batch that fits exactly from one that does not.
     let limit = max.saturating_add(1);
-    let mut capacity = stated.map_or(guess, |size| size.min(guess * 4)).max(plain.capacity()).min(limit);
+    // A frame may state that it holds nothing, and hold something: what grows from here must not be nothing.
+    let mut capacity = stated.map_or(guess, |size| size.clamp(1, guess * 4)).max(plain.capacity()).min(limit);
     loop {
         plain.clear();
         plain.reserve_exact(capacity);
