@@ -6,6 +6,7 @@ mod advertised;
 mod clients;
 mod codec;
 mod dynamic;
+mod faults;
 mod flush;
 mod handover;
 mod hostile;

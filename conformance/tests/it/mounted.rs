@@ -21,11 +21,35 @@ use fuser::{
     WriteFlags,
 };
 use millstream_sim::disk::{Disk, File, Inode};
-use millstream_testkit::skip;
+use millstream_testkit::{Kind, Running, Target, TargetOptions, skip};
+use tempfile::TempDir;
 
 /// Nobody but the kernel that asks changes anything while it is mounted.
 const FRESH_FOR: Duration = Duration::from_secs(3600);
 const BLOCK_BYTES: u64 = 4096;
+
+/// A broker on a disk that does what a test wants. Dropped in this order.
+pub(crate) struct Machine {
+    pub(crate) target: Running,
+    pub(crate) disk: MountedDisk,
+    _root: TempDir,
+}
+
+impl Machine {
+    /// None, and said so, where the test cannot run.
+    pub(crate) fn start(test: &str, seed: u64, arguments: &[&str]) -> Option<Self> {
+        if Kind::from_env().unwrap() == Kind::Kafka {
+            eprintln!("{test}: Apache Kafka does not flush before it acknowledges, and is not asked");
+            return None;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let disk = MountedDisk::mount(test, &root.path().join("data"), seed)?;
+        let arguments = ["--flush-with", "fdatasync"].iter().chain(arguments);
+        let arguments = arguments.map(|word| (*word).to_owned()).collect();
+        let target = Target::start(TargetOptions { arguments, ..TargetOptions::default().dir(root.path()) });
+        Some(Self { target: target.unwrap(), disk, _root: root })
+    }
+}
 
 /// Unmounted when dropped; whatever runs on it must have ended by then.
 pub(crate) struct MountedDisk {
@@ -44,6 +68,10 @@ impl MountedDisk {
             return None;
         }
         Some(mounted)
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// The power goes and comes back; what was not synced may be gone.

@@ -8,50 +8,21 @@
 mod clerk;
 
 use anyhow::{Context, Result};
-use millstream_testkit::{Kind, Running, Target, TargetOptions};
-use tempfile::TempDir;
 
 use crate::{
     kill::{Random, from_env, kill_on_the_way_up, load::Load, seed},
-    mounted::MountedDisk,
+    mounted::Machine,
 };
 use clerk::Clerk;
 
 /// Acknowledged records between two cuts, at least.
 const RECORDS_PER_ROUND: u64 = 3_000;
 
-/// A broker on a disk whose power can be cut. Dropped in this order.
-struct Machine {
-    target: Running,
-    disk: MountedDisk,
-    _root: TempDir,
-}
-
-impl Machine {
-    /// None, and said so, where the test cannot run.
-    fn start(test: &str, seed: u64, arguments: &[&str]) -> Option<Self> {
-        if Kind::from_env().unwrap() == Kind::Kafka {
-            eprintln!("Apache Kafka does not flush before it acknowledges");
-            return None;
-        }
-        let root = tempfile::tempdir().unwrap();
-        let disk = MountedDisk::mount(test, &root.path().join("data"), seed)?;
-        let arguments = ["--flush-with", "fdatasync"].iter().chain(arguments);
-        let arguments = arguments.map(|word| (*word).to_owned()).collect();
-        let target = Target::start(TargetOptions { arguments, ..TargetOptions::default().dir(root.path()) });
-        Some(Self { target: target.unwrap(), disk, _root: root })
-    }
-
-    fn lose_power(&mut self) {
-        self.target.kill().unwrap();
-        self.disk.cut_power();
-    }
-}
-
 /// One cut, perhaps some more on the way up, and a look at what is there. The load is left waiting.
 fn cut(machine: &mut Machine, load: &mut Load, clerk: &Clerk, random: &mut Random) -> Result<()> {
     load.wait_for(RECORDS_PER_ROUND + random.below(2_000));
-    machine.lose_power();
+    machine.target.kill().unwrap();
+    machine.disk.cut_power();
     load.down();
     while random.below(3) == 0 {
         kill_on_the_way_up(&mut machine.target, random);

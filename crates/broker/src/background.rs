@@ -36,6 +36,9 @@ async fn tick(parts: Arc<Parts>, failure: watch::Sender<Option<String>>) {
         if let Err(error) = worked {
             error!(%error, "background work on the logs failed");
         }
+        if parts.controller.open_again().await && parts.groups.is_open() {
+            parts.load_groups();
+        }
         parts.controller.tick().await;
         let dirs = parts.log_dirs.dirs();
         if dirs.iter().all(|dir| dir.offline.is_some()) {

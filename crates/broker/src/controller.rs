@@ -155,6 +155,22 @@ impl Controller {
         reserved.await?
     }
 
+    /// Tries again to open partitions that a full disk, or a want of file descriptors, has prevented. True if
+    /// there are more now.
+    pub(crate) async fn open_again(&self) -> bool {
+        if !self.follower.has_unopened() {
+            return false;
+        }
+        // Held so that no change is followed meanwhile.
+        let _log = self.log.lock().await;
+        let (follower, published) = (Arc::clone(&self.follower), self.published());
+        let opening = tokio::task::spawn_blocking(move || follower.open_again(&published.image));
+        opening.await.unwrap_or_else(|error| {
+            error!(%error, "partitions could not be opened");
+            false
+        })
+    }
+
     /// Writes a snapshot when it is time for one.
     pub(crate) async fn tick(&self) {
         let config = self.settings.current();

@@ -1,12 +1,13 @@
 //! Makes this broker what the metadata says: opens and removes logs, keeps the table of partitions, and
 //! hands changed settings on. Works by comparing two images, so that start and change are the same.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use millstream_log::{Log, LogConfig, LogDirs, LogError};
 use millstream_metadata::{Image, Topic};
-use millstream_types::{BrokerId, TimestampMs, TopicName, TopicPartition, Uuid};
-use tracing::{error, info};
+use millstream_types::{BrokerId, LeaderEpoch, PartitionId, TimestampMs, TopicName, TopicPartition, Uuid};
+use parking_lot::Mutex;
+use tracing::{error, info, warn};
 
 use crate::{
     partitions::{Partition, Partitions, Slot},
@@ -18,10 +19,12 @@ pub(crate) struct Follower {
     pub(crate) log_dirs: Arc<LogDirs>,
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) settings: Arc<DynamicSettings>,
+    /// Partitions that could not be opened for a reason that passes, by topic id.
+    pub(crate) unopened: Mutex<BTreeMap<(Uuid, PartitionId), MakeLog>>,
 }
 
 /// How a partition without a log gets one.
-type MakeLog = fn(&LogDirs, &TopicPartition, Uuid, LogConfig) -> Result<Arc<Log>, LogError>;
+pub(crate) type MakeLog = fn(&LogDirs, &TopicPartition, Uuid, LogConfig) -> Result<Arc<Log>, LogError>;
 
 /// What others have to hear of.
 #[derive(Default)]
@@ -61,6 +64,29 @@ impl Follower {
         followed
     }
 
+    pub(crate) fn has_unopened(&self) -> bool {
+        !self.unopened.lock().is_empty()
+    }
+
+    /// Tries again what could not be opened for a reason that may have passed. True if anything could be.
+    pub(crate) fn open_again(&self, image: &Image) -> bool {
+        let mut any = false;
+        let unopened = std::mem::take(&mut *self.unopened.lock());
+        for ((topic_id, id), make) in unopened {
+            let Some(topic) = image.topics().by_id(topic_id) else { continue };
+            let Some(held) = self.partitions.topic_by_id(topic_id) else { continue };
+            let mut slots = held.slots();
+            let Some(slot) = slots.iter_mut().find(|slot| slot.id == id) else { continue };
+            slot.partition = self.open_partition(make, topic, id, slot.leader_epoch, image).ok();
+            if slot.partition.is_some() {
+                info!(topic = %topic.name, partition = %id, "the partition could be opened now");
+                self.partitions.put(&topic.name, topic.id, slots);
+                any = true;
+            }
+        }
+        any
+    }
+
     fn update_settings(&self, after: &Image) -> bool {
         let fixed = self.settings.current().layers.fixed.clone();
         let layers = after.broker_layers(self.node_id, fixed);
@@ -72,18 +98,44 @@ impl Follower {
     fn open(&self, make: MakeLog, topic: &Topic, image: &Image) {
         let known = self.partitions.topic_by_id(topic.id);
         let mut slots = known.map(|topic| topic.slots()).unwrap_or_default();
+        let mut waiting = Vec::new();
         for (&id, partition) in topic.partitions.iter().skip(slots.len()) {
-            let name = TopicPartition::new(topic.name.clone(), id);
-            let opened = self.open_log(make, &name, topic, image).inspect_err(|error| {
-                error!(partition = %name, %error, "a partition cannot be opened");
-            });
-            let held = opened.ok().map(Partition::new);
-            if let Some(held) = &held {
-                held.lead(partition.leader_epoch);
+            let leader_epoch = partition.leader_epoch;
+            let opened = self.open_partition(make, topic, id, leader_epoch, image);
+            match &opened {
+                Err(error) if error.passes() => waiting.push(error.to_string()),
+                Err(error) => {
+                    error!(topic = %topic.name, partition = %id, %error, "a partition cannot be opened");
+                }
+                Ok(_) => {}
             }
-            slots.push(Slot { id, leader_epoch: partition.leader_epoch, partition: held });
+            slots.push(Slot { id, leader_epoch, partition: opened.ok() });
+        }
+        if let Some(reason) = waiting.first() {
+            warn!(topic = %topic.name, partitions = waiting.len(), reason, "partitions cannot be opened yet");
         }
         self.partitions.put(&topic.name, topic.id, slots);
+    }
+
+    /// One that cannot be opened for a reason that passes is remembered, to be tried again.
+    fn open_partition(
+        &self,
+        make: MakeLog,
+        topic: &Topic,
+        id: PartitionId,
+        leader_epoch: LeaderEpoch,
+        image: &Image,
+    ) -> Result<Arc<Partition>, LogError> {
+        let name = TopicPartition::new(topic.name.clone(), id);
+        let opened = self.open_log(make, &name, topic, image).map(Partition::new);
+        match &opened {
+            Ok(partition) => partition.lead(leader_epoch),
+            Err(error) if error.passes() => {
+                self.unopened.lock().insert((topic.id, id), make);
+            }
+            Err(_) => {}
+        }
+        opened
     }
 
     fn open_log(

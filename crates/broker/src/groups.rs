@@ -42,8 +42,9 @@ pub(crate) struct Groups {
     flush_timeout: Duration,
     /// `offsets.topic.compression.codec`
     compression: Compression,
-    /// By partition of `__consumer_offsets`; empty until that topic exists.
-    shards: RwLock<Vec<Arc<ShardCell>>>,
+    /// By partition of `__consumer_offsets`; empty until that topic exists. `None` for a partition that could
+    /// not be opened: its groups have no coordinator, and all others theirs.
+    shards: RwLock<Vec<Option<Arc<ShardCell>>>>,
     /// Something may be due earlier than the timer task believes.
     rescheduled: Arc<Notify>,
 }
@@ -84,24 +85,27 @@ impl Groups {
         })
     }
 
-    /// Takes over the partitions of `__consumer_offsets` and reads what they hold, in the background.
+    /// Takes over those partitions of `__consumer_offsets` that it has not yet, and reads what they hold, in the
+    /// background.
     pub(crate) fn open(
         &self,
-        partitions: &[Arc<Partition>],
+        partitions: Vec<Option<Arc<Partition>>>,
         config: &GroupConfig,
         tasks: &TaskTracker,
     ) -> Vec<JoinHandle<()>> {
         let mut loading = Vec::new();
         let mut shards = self.shards.write();
-        for partition in partitions.iter().skip(shards.len()) {
-            let partition = Arc::clone(partition);
+        let count = shards.len().max(partitions.len());
+        shards.resize(count, None);
+        for (shard, partition) in shards.iter_mut().zip(partitions) {
+            let Some(partition) = partition.filter(|_| shard.is_none()) else { continue };
             let cell = Arc::new(ShardCell {
                 partition,
                 clock: Arc::clone(&self.clock),
                 compression: self.compression,
                 running: Mutex::new(None),
             });
-            shards.push(Arc::clone(&cell));
+            *shard = Some(Arc::clone(&cell));
             let (config, rescheduled) = (config.clone(), Arc::clone(&self.rescheduled));
             loading.push(tasks.spawn_blocking(move || {
                 cell.load(config);
@@ -125,7 +129,7 @@ impl Groups {
     pub(crate) async fn submit_to_all(&self, event: &GroupEvent) -> Vec<Result<GroupResponse, ErrorCode>> {
         let shards = self.shards.read().clone();
         let mut responses = Vec::with_capacity(shards.len());
-        for cell in shards {
+        for cell in shards.into_iter().flatten() {
             responses.push(self.submit_to(&cell, event.clone()).await);
         }
         responses
@@ -150,7 +154,7 @@ impl Groups {
         let shards = self.shards.read();
         let count = i32::try_from(shards.len()).ok().filter(|&count| count > 0)?;
         let index = usize::try_from(partition_for(group_id, count).0).ok()?;
-        shards.get(index).cloned()
+        shards.get(index).cloned().flatten()
     }
 
     /// Wakes shards whose deadlines have passed, until the broker stops.
@@ -172,12 +176,12 @@ impl Groups {
 
     fn run_due(&self, now: TimestampMs) -> Option<TimestampMs> {
         let shards = self.shards.read().clone();
-        shards.iter().filter_map(|cell| cell.run_due(now)).min()
+        shards.iter().flatten().filter_map(|cell| cell.run_due(now)).min()
     }
 
     /// Answers every waiting request before the broker goes.
     pub(crate) fn close(&self) {
-        for cell in self.shards.write().drain(..) {
+        for cell in self.shards.write().drain(..).flatten() {
             if let Some(mut running) = cell.running.lock().take() {
                 let responses = running.shard.unload();
                 let durable = Offset::ZERO;

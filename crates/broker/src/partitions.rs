@@ -37,7 +37,7 @@ pub(crate) struct Topic {
 pub(crate) struct Slot {
     pub(crate) id: PartitionId,
     pub(crate) leader_epoch: LeaderEpoch,
-    /// `None`: its directory is damaged or missing.
+    /// `None`: its directory is damaged or missing, or could not be made yet.
     pub(crate) partition: Option<Arc<Partition>>,
 }
 
@@ -125,6 +125,11 @@ impl Topic {
         let slots = self.slots.read();
         let slot = slots.get(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         slot.partition.clone().ok_or(ErrorCode::KafkaStorageError)
+    }
+
+    /// By partition id; `None` where the log could not be opened.
+    pub(crate) fn all_partitions(&self) -> Vec<Option<Arc<Partition>>> {
+        self.slots.read().iter().map(|slot| slot.partition.clone()).collect()
     }
 
     /// Those that are open.

@@ -58,10 +58,14 @@ impl Parts {
         usize::try_from(self.settings.current().broker.fetch.max_bytes).unwrap_or(usize::MAX)
     }
 
-    /// At start: groups come back with their topic, if it is there.
+    /// Groups come back with the partitions of their topic that are there and were not taken up yet.
     pub(crate) fn load_groups(&self) {
         if let Some(topic) = self.partitions.topic(OFFSETS_TOPIC) {
-            drop(self.groups.open(&topic.partitions(), &self.settings.current().group_config(), &self.tasks));
+            drop(self.groups.open(
+                topic.all_partitions(),
+                &self.settings.current().group_config(),
+                &self.tasks,
+            ));
         }
     }
 
@@ -75,7 +79,7 @@ impl Parts {
             None => self.create_offsets_topic().await?,
         };
         let config = self.settings.current().group_config();
-        for loading in self.groups.open(&topic.partitions(), &config, &self.tasks) {
+        for loading in self.groups.open(topic.all_partitions(), &config, &self.tasks) {
             loading.await.map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
         }
         Ok(())

@@ -91,6 +91,7 @@ impl Broker {
             log_dirs: Arc::clone(&log_dirs),
             partitions: Arc::clone(&partitions),
             settings: Arc::clone(&settings),
+            unopened: Default::default(),
         });
         let opened = take_over(&log_dirs, &registration, &follower, clock.now()).await?;
         let stopping = CancellationToken::new();

@@ -74,6 +74,11 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// The same may succeed later, without a restart.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
+
     pub fn error_code(&self) -> ErrorCode {
         match self {
             Self::Storage(_) | Self::Offline(_) | Self::Full { .. } => ErrorCode::KafkaStorageError,

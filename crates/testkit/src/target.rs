@@ -212,6 +212,11 @@ impl Running {
         process.wait(STOP_LIMIT)
     }
 
+    /// Waits until it ends by itself.
+    pub fn wait_end(&mut self) -> Result<ExitStatus> {
+        self.process.take().context("the target is stopped")?.wait(STOP_LIMIT)
+    }
+
     /// SIGKILL. An error when it had already ended by itself.
     pub fn kill(&mut self) -> Result<()> {
         self.process.take().context("the target is stopped")?.kill()?;

@@ -129,7 +129,8 @@ impl LogDirs {
     }
 
     /// Creates an empty partition in the directory with the fewest. One that exists already is returned if it
-    /// is of the same topic id, or has lost its `partition.metadata`.
+    /// is of the same topic id, or has lost its `partition.metadata`. What fails in a way that passes
+    /// ([`LogError::passes`]) can be tried again.
     pub fn create(
         &self,
         partition: &TopicPartition,
@@ -144,10 +145,12 @@ impl LogDirs {
             return self.existing(log, topic_id);
         }
         let dir = self.emptiest_dir()?;
-        if dir.is_full() {
-            return Err(LogError::Full { dir: dir.path.clone() });
-        }
-        let log = create(dir, partition, topic_id, config).map_err(|error| self.failed(dir, error))?;
+        // A topic that the metadata has must get its logs: this is what the reserve is for.
+        let created = match create(dir, partition, topic_id, config.clone()) {
+            Err(error) if error.is_full() && dir.spend_reserve() => create(dir, partition, topic_id, config),
+            other => other,
+        };
+        let log = created.map_err(|error| self.failed(dir, error))?;
         self.logs.write().insert(partition.clone(), log.clone());
         Ok(log)
     }
