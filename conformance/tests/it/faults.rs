@@ -1,6 +1,7 @@
-//! The broker in a bad environment: a disk that is full or fails. What it says then is retriable, what can go on
-//! goes on, and nothing that was acknowledged is lost.
+//! The broker in a bad environment: a disk that is full or fails, file descriptors that run out. What it says then
+//! is retriable, what can go on goes on, and nothing that was acknowledged is lost.
 
+mod descriptors;
 mod failing;
 mod full;
 
@@ -29,6 +30,18 @@ fn wait_until_it_takes(session: &mut Session, topic: &str, partition: i32, value
         Ok((code == ErrorCode::None).then_some(()))
     })
     .unwrap();
+}
+
+/// How many of the topic's partitions take a record; the others say that they cannot.
+fn partitions_that_take(session: &mut Session, topic: &str, partitions: i32, value: &str) -> i32 {
+    let mut count = 0;
+    for partition in 0..partitions {
+        match try_append(session, topic, partition, value) {
+            ErrorCode::None => count += 1,
+            code => assert_eq!(code, ErrorCode::KafkaStorageError, "{topic}-{partition}"),
+        }
+    }
+    count
 }
 
 /// Whether or not its partitions can be served.

@@ -38,8 +38,7 @@ pub(crate) struct Machine {
 impl Machine {
     /// None, and said so, where the test cannot run.
     pub(crate) fn start(test: &str, seed: u64, arguments: &[&str]) -> Option<Self> {
-        if Kind::from_env().unwrap() == Kind::Kafka {
-            eprintln!("{test}: Apache Kafka does not flush before it acknowledges, and is not asked");
+        if asks_kafka(test) {
             return None;
         }
         let root = tempfile::tempdir().unwrap();
@@ -49,6 +48,15 @@ impl Machine {
         let target = Target::start(TargetOptions { arguments, ..TargetOptions::default().dir(root.path()) });
         Some(Self { target: target.unwrap(), disk, _root: root })
     }
+}
+
+/// Then a test of durability has nothing to ask, which is said.
+pub(crate) fn asks_kafka(test: &str) -> bool {
+    let kafka = Kind::from_env().unwrap() == Kind::Kafka;
+    if kafka {
+        eprintln!("{test}: Apache Kafka does not flush before it acknowledges, and is not asked");
+    }
+    kafka
 }
 
 /// Unmounted when dropped; whatever runs on it must have ended by then.

@@ -9,6 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use parking_lot::{Condvar, Mutex};
@@ -23,6 +24,9 @@ use crate::{
 const SINGLE_SYNCS_MAX: usize = 2;
 /// The same while others keep the file system busy.
 const SINGLE_SYNCS_BUSY_MAX: usize = 32;
+
+/// What a round could not do for want of file descriptors is tried again after this long.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 pub(crate) struct CommitQueue {
@@ -48,7 +52,8 @@ impl CommitQueue {
         self.wake.notify_one();
     }
 
-    /// Returns when everything that was queued before is durable, or the directory is offline.
+    /// Returns when everything that was queued before is durable, or the directory is offline, or a round was
+    /// incomplete for want of file descriptors.
     pub(crate) fn wait(&self, dir: &LogDir) {
         let mut state = self.state.lock();
         if state.threadless || state.stopping {
@@ -76,11 +81,15 @@ impl CommitQueue {
             }
             let logs = std::mem::take(&mut state.logs);
             let (target, stopping) = (state.requested, state.stopping);
-            parking_lot::MutexGuard::unlocked(&mut state, || commit(dir, logs));
+            let round = parking_lot::MutexGuard::unlocked(&mut state, || commit(dir, logs));
             state.done = target;
             self.finished.notify_all();
-            if stopping && state.logs.is_empty() {
+            if stopping && (state.logs.is_empty() || round == Round::Incomplete) {
                 return;
+            }
+            if round == Round::Incomplete {
+                // Nobody tells when a descriptor is free again.
+                self.wake.wait_for(&mut state, RETRY_AFTER);
             }
         }
     }
@@ -125,54 +134,98 @@ impl Drop for Committer {
     }
 }
 
+/// How a round went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    /// What it covered is durable, or will never be.
+    Done,
+    /// A directory could not be opened for want of file descriptors. No sync has failed, and the logs concerned
+    /// are queued again.
+    Incomplete,
+}
+
 /// A bug in a round, or in the listener, must not leave producers waiting for ever.
-fn commit(dir: &LogDir, logs: Vec<Arc<Log>>) {
+fn commit(dir: &LogDir, logs: Vec<Arc<Log>>) -> Round {
     if logs.is_empty() {
-        return;
+        return Round::Done;
     }
     let all = logs.clone();
-    if catch_unwind(AssertUnwindSafe(|| round(dir, logs))).is_err() {
+    catch_unwind(AssertUnwindSafe(|| round(dir, logs))).unwrap_or_else(|_| {
         let error = io::Error::other("a flush round panicked");
         dir.poison(&StorageError::new("flush", &dir.path, error));
         drop(catch_unwind(AssertUnwindSafe(|| dir.shared.tell(&all))));
-    }
+        Round::Done
+    })
 }
 
-fn round(dir: &LogDir, logs: Vec<Arc<Log>>) {
+fn round(dir: &LogDir, logs: Vec<Arc<Log>>) -> Round {
     let pending: Vec<PendingFlush> = logs.iter().map(|log| log.begin_flush()).collect();
-    let result = match dir.check_online() {
-        Ok(()) => sync(dir, &logs, &pending),
-        Err(_) => return dir.shared.tell(&logs),
-    };
-    if let Err(error) = result {
-        dir.poison(&error);
-        return dir.shared.tell(&logs);
+    if dir.check_online().is_err() {
+        dir.shared.tell(&logs);
+        return Round::Done;
     }
+    let synced = match sync(dir, &logs, &pending) {
+        Ok(synced) => synced,
+        Err(error) => {
+            dir.poison(&error);
+            dir.shared.tell(&logs);
+            return Round::Done;
+        }
+    };
+    let mut round = Round::Done;
     let mut moved = Vec::with_capacity(logs.len());
-    for (log, pending) in logs.into_iter().zip(pending) {
-        if log.finish_flush(pending) && dir.shared.durability == Durability::Disk {
+    for ((log, pending), synced) in logs.into_iter().zip(pending).zip(synced) {
+        if !synced {
+            log.put_back(pending);
+            log.enqueue();
+            round = Round::Incomplete;
+        } else if log.finish_flush(pending) && dir.shared.durability == Durability::Disk {
             moved.push(log);
         }
     }
     dir.shared.tell(&moved);
+    round
 }
 
-fn sync(dir: &LogDir, logs: &[Arc<Log>], pending: &[PendingFlush]) -> Result<(), StorageError> {
+/// For each log whether all of it is synced; not so where a directory cannot be opened for want of file
+/// descriptors.
+fn sync(dir: &LogDir, logs: &[Arc<Log>], pending: &[PendingFlush]) -> Result<Vec<bool>, StorageError> {
+    let sync_all = || {
+        dir.root.sync_all().at("sync the file system of", &dir.path)?;
+        Ok(vec![true; logs.len()])
+    };
     let count: usize = pending.iter().map(PendingFlush::count).sum();
     let singles_max = if dir.root.is_busy() { SINGLE_SYNCS_BUSY_MAX } else { SINGLE_SYNCS_MAX };
     if dir.shared.flush_with == FlushWith::Auto && count > singles_max {
-        return dir.root.sync_all().at("sync the file system of", &dir.path);
+        return sync_all();
     }
+    let mut synced = Vec::with_capacity(logs.len());
     for (log, pending) in logs.iter().zip(pending) {
-        for file in &pending.files {
-            file.sync_data().at("sync", log.path())?;
-        }
-        for path in &pending.dirs {
-            match dir.fs.sync_dir(path).at("sync", path) {
-                // A partition that was deleted meanwhile has no directory of this name any more.
-                Err(_) if log.is_deleted() => {}
-                other => other?,
+        match sync_one(dir, log, pending) {
+            Ok(()) => synced.push(true),
+            Err(error) if error.is_out_of_descriptors() => {
+                dir.note_want_of_descriptors(&error);
+                // A syncfs needs none.
+                if dir.shared.flush_with == FlushWith::Auto {
+                    return sync_all();
+                }
+                synced.push(false);
             }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(synced)
+}
+
+fn sync_one(dir: &LogDir, log: &Log, pending: &PendingFlush) -> Result<(), StorageError> {
+    for file in &pending.files {
+        file.sync_data().at("sync", log.path())?;
+    }
+    for path in &pending.dirs {
+        match dir.fs.sync_dir(path).at("sync", path) {
+            // A partition that was deleted meanwhile has no directory of this name any more.
+            Err(_) if log.is_deleted() => {}
+            other => other?,
         }
     }
     Ok(())

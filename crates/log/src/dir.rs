@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -16,7 +16,7 @@ use crate::{
     bounds::Bounds,
     checkpoint::Offsets,
     committer::CommitQueue,
-    error::{Offline, StorageError},
+    error::{Offline, RAISE_THE_LIMIT, StorageError},
     fs::{Dir, Fs, Lock},
     log::Log,
     reserve::Reserve,
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) listener: RwLock<Option<FlushListener>>,
     pub(crate) reserve: Reserve,
     pub(crate) bounds_dir: PathBuf,
+    /// That descriptors ran out is logged once a tick at most.
+    pub(crate) told_of_descriptors: AtomicBool,
 }
 
 impl Shared {
@@ -95,6 +97,13 @@ impl LogDir {
         let reason = format!("log directory {} is offline: {error}", self.path.display());
         if self.offline.set(Offline { reason }).is_ok() {
             tracing::error!(dir = %self.path.display(), %error, "log directory goes offline");
+        }
+    }
+
+    /// Requests fail until there are file descriptors again; what is open goes on working.
+    pub(crate) fn note_want_of_descriptors(&self, error: &StorageError) {
+        if !self.shared.told_of_descriptors.swap(true, Ordering::Relaxed) {
+            tracing::error!(dir = %self.path.display(), %error, "no file descriptor is left: {RAISE_THE_LIMIT}");
         }
     }
 

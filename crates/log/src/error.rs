@@ -31,7 +31,17 @@ impl StorageError {
     pub fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
+
+    /// File descriptors are all that is missing. Only opening fails like this, so nothing was written or synced,
+    /// and the disk is not at fault.
+    pub fn is_out_of_descriptors(&self) -> bool {
+        let limits = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
+        limits.iter().any(|limit| self.source.raw_os_error() == Some(limit.raw_os_error()))
+    }
 }
+
+pub(crate) const RAISE_THE_LIMIT: &str =
+    "raise the limit of open files (ulimit -n, or fs.file-max for all processes), or have fewer partitions";
 
 /// Says at which path and in which operation an I/O error happened.
 pub(crate) trait At<T> {
@@ -59,6 +69,8 @@ pub enum LogError {
     Offline(#[from] Offline),
     #[error("no space is left in {}", .dir.display())]
     Full { dir: PathBuf },
+    #[error("{0}; {hint}", hint = RAISE_THE_LIMIT)]
+    Descriptors(#[source] StorageError),
     #[error("{partition} does not exist")]
     Unknown { partition: TopicPartition },
     #[error("the directory of {partition} belongs to topic id {found}, not {expected}")]
@@ -76,12 +88,14 @@ pub enum LogError {
 impl LogError {
     /// The same may succeed later, without a restart.
     pub fn passes(&self) -> bool {
-        matches!(self, Self::Full { .. })
+        matches!(self, Self::Full { .. } | Self::Descriptors(_))
     }
 
     pub fn error_code(&self) -> ErrorCode {
         match self {
-            Self::Storage(_) | Self::Offline(_) | Self::Full { .. } => ErrorCode::KafkaStorageError,
+            Self::Storage(_) | Self::Offline(_) | Self::Full { .. } | Self::Descriptors(_) => {
+                ErrorCode::KafkaStorageError
+            }
             Self::Unknown { .. } => ErrorCode::UnknownTopicOrPartition,
             Self::TopicId { .. } => ErrorCode::InconsistentTopicId,
             Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
@@ -150,6 +164,8 @@ pub enum AppendError {
     FencedLeaderEpoch { partition: TopicPartition, found: LeaderEpoch, current: LeaderEpoch },
     #[error("no space is left in {}", .dir.display())]
     Full { dir: PathBuf },
+    #[error("{0}; {hint}", hint = RAISE_THE_LIMIT)]
+    Descriptors(#[source] StorageError),
     #[error(transparent)]
     Offline(#[from] Offline),
     #[error(transparent)]
@@ -172,7 +188,9 @@ impl AppendError {
             Self::InvalidTxnState { .. } => ErrorCode::InvalidTxnState,
             Self::TransactionCoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
             Self::FencedLeaderEpoch { .. } => ErrorCode::NotLeaderOrFollower,
-            Self::Full { .. } | Self::Offline(_) | Self::Storage(_) => ErrorCode::KafkaStorageError,
+            Self::Full { .. } | Self::Descriptors(_) | Self::Offline(_) | Self::Storage(_) => {
+                ErrorCode::KafkaStorageError
+            }
         }
     }
 
@@ -196,6 +214,8 @@ pub enum ReadError {
     /// Only where it was asked not to wait.
     #[error("the disk would have to be waited for")]
     WouldBlock,
+    #[error("{0}; {hint}", hint = RAISE_THE_LIMIT)]
+    Descriptors(#[source] StorageError),
     #[error(transparent)]
     Offline(#[from] Offline),
     #[error(transparent)]
@@ -206,9 +226,11 @@ impl ReadError {
     pub fn error_code(&self) -> ErrorCode {
         match self {
             Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-            Self::Corrupt { .. } | Self::WouldBlock | Self::Offline(_) | Self::Storage(_) => {
-                ErrorCode::KafkaStorageError
-            }
+            Self::Corrupt { .. }
+            | Self::WouldBlock
+            | Self::Descriptors(_)
+            | Self::Offline(_)
+            | Self::Storage(_) => ErrorCode::KafkaStorageError,
         }
     }
 }
@@ -217,6 +239,8 @@ impl ReadError {
 pub enum OpenError {
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error("{0}; {hint}", hint = RAISE_THE_LIMIT)]
+    Descriptors(#[source] StorageError),
     #[error("no log directory was named")]
     NoDirectory,
     #[error("{} is in use by another Kafka or Millstream process; stop that one, or choose another data directory", .dir.display())]

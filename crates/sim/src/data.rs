@@ -290,7 +290,10 @@ impl Batch {
 /// A disk that is full or gives up is a reason to refuse; nothing else here is.
 fn refused(error: &AppendError) -> Result<(), String> {
     match error {
-        AppendError::Full { .. } | AppendError::Offline(_) | AppendError::Storage(_) => Ok(()),
+        AppendError::Full { .. }
+        | AppendError::Descriptors(_)
+        | AppendError::Offline(_)
+        | AppendError::Storage(_) => Ok(()),
         other => Err(format!("a producer's batch is refused: {other}")),
     }
 }

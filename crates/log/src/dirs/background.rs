@@ -1,7 +1,7 @@
 //! What happens without being asked for: retention, deletion of what was renamed, checkpoints, forgetting
 //! silent producers; and closing in order.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use millstream_types::TimestampMs;
 
@@ -52,6 +52,7 @@ impl LogDirs {
     /// To be called about once a second; what is due is done.
     pub fn tick(&self, now: TimestampMs) {
         self.shared.reserve.restore();
+        self.shared.told_of_descriptors.store(false, Ordering::Relaxed);
         self.remove_doomed(now);
         let mut background = self.background.lock();
         for (dir, state) in self.dirs.iter().zip(background.iter_mut()) {

@@ -24,13 +24,8 @@ impl LogDirs {
             if moved.peek().is_some()
                 && let Err(error) = self.checkpoint_log_starts(dir)
             {
-                drop(self.failed(dir, error));
-                let failure = || {
-                    dir.check_online()
-                        .err()
-                        .map_or_else(|| LogError::Full { dir: dir.path.clone() }, LogError::from)
-                };
-                moved.for_each(|(start, _)| *start = Err(failure()));
+                let failed = self.failed(dir, error);
+                moved.for_each(|(start, _)| *start = Err(same(&failed, dir)));
             }
         }
         starts
@@ -55,5 +50,19 @@ impl LogDirs {
         }
         *written = Some(starts);
         Ok(())
+    }
+}
+
+/// One failure of a directory, for each of the logs in it.
+fn same(failed: &LogError, dir: &LogDir) -> LogError {
+    match failed {
+        LogError::Descriptors(error) => {
+            let source = std::io::Error::from(error.source.kind());
+            let source = error.source.raw_os_error().map_or(source, std::io::Error::from_raw_os_error);
+            LogError::Descriptors(StorageError::new(error.operation, &error.path, source))
+        }
+        _ => {
+            dir.check_online().err().map_or_else(|| LogError::Full { dir: dir.path.clone() }, LogError::from)
+        }
     }
 }

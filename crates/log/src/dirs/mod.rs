@@ -218,6 +218,10 @@ impl LogDirs {
             dir.spend_reserve();
             return LogError::Full { dir: dir.path.clone() };
         }
+        if error.is_out_of_descriptors() {
+            dir.note_want_of_descriptors(&error);
+            return LogError::Descriptors(error);
+        }
         dir.poison(&error);
         LogError::Storage(error)
     }
@@ -260,8 +264,13 @@ impl LogDirs {
     fn rename(&self, dir: &LogDir, from: &Path, name: &str) -> Result<PathBuf, LogError> {
         let path = dir.path.join(name);
         let renamed = dir.fs.rename(from, &path).at("rename", from);
-        let synced = renamed.and_then(|()| dir.fs.sync_dir(&dir.path).at("sync", &dir.path));
-        synced.map_err(|error| self.failed(dir, error))?;
+        renamed.map_err(|error| self.failed(dir, error))?;
+        match dir.fs.sync_dir(&dir.path).at("sync", &dir.path) {
+            // Fewer partitions are what is needed then. Should the old name come back with a power cut, the
+            // metadata does not know it, and it is set aside.
+            Err(error) if error.is_out_of_descriptors() => dir.note_want_of_descriptors(&error),
+            synced => synced.map_err(|error| self.failed(dir, error))?,
+        }
         Ok(path)
     }
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
 };
 
@@ -127,6 +127,7 @@ impl LogDirs {
             listener: RwLock::new(None),
             reserve: Reserve::open(fs.clone(), &options.bounds_dir, options.reserve_bytes)?,
             bounds_dir: options.bounds_dir.clone(),
+            told_of_descriptors: AtomicBool::new(false),
         });
         let (found, lost, cluster_id) = open_dirs(&options, &shared)?;
         let (metadata_dir, metadata_loaded) = open_metadata(&options, &found)?;
@@ -218,6 +219,9 @@ fn open_dirs(
         match open_dir(options, shared, path, &mut cluster_id) {
             Ok(dir) => found.push(dir),
             // One directory of several may be gone; the one with the metadata may not.
+            Err(OpenError::Storage(error)) if error.is_out_of_descriptors() => {
+                return Err(OpenError::Descriptors(error));
+            }
             Err(OpenError::Storage(error)) if path != &options.dirs[0] => {
                 tracing::error!(dir = %path.display(), %error, "log directory is offline");
                 lost.push(DirInfo {
@@ -369,12 +373,9 @@ fn open_metadata(options: &OpenOptions, found: &[Found]) -> Result<(Arc<LogDir>,
     }
 }
 
-/// Opens all partitions with several threads. One that is damaged is offline; a disk that fails takes its
-/// whole directory offline.
-fn load_all(
-    options: &OpenOptions,
-    found: &[Found],
-) -> Result<(Vec<Loaded>, Vec<OfflinePartition>), OpenError> {
+type ToLoad<'a> = VecDeque<(&'a Found, &'a TopicPartition, &'a PathBuf)>;
+
+fn to_load(found: &[Found]) -> Result<ToLoad<'_>, OpenError> {
     let mut seen: HashMap<&TopicPartition, &PathBuf> = HashMap::new();
     let mut jobs = VecDeque::new();
     for directory in found {
@@ -389,9 +390,20 @@ fn load_all(
             jobs.push_back((directory, partition, path));
         }
     }
+    Ok(jobs)
+}
+
+/// Opens all partitions with several threads. One that is damaged is offline; a disk that fails takes its
+/// whole directory offline.
+fn load_all(
+    options: &OpenOptions,
+    found: &[Found],
+) -> Result<(Vec<Loaded>, Vec<OfflinePartition>), OpenError> {
+    let jobs = to_load(found)?;
     let (total, done) = (jobs.len(), AtomicUsize::new(0));
     let jobs = Mutex::new(jobs);
     let results: Mutex<(Vec<Loaded>, Vec<OfflinePartition>)> = Mutex::default();
+    let want_of_descriptors = Mutex::new(None);
     let next_job = || jobs.lock().pop_front();
     let work = || {
         while let Some((directory, partition, path)) = next_job() {
@@ -412,6 +424,11 @@ fn load_all(
                     let scanned_bytes = loaded.scanned_bytes;
                     results.lock().0.push(loaded);
                     scanned_bytes
+                }
+                // As many as there are now are needed at the least: half of the partitions serve nobody.
+                Err(LogError::Storage(error)) if error.is_out_of_descriptors() => {
+                    *want_of_descriptors.lock() = Some(error);
+                    return;
                 }
                 Err(error) => {
                     if let LogError::Storage(error) = &error {
@@ -434,5 +451,8 @@ fn load_all(
         }
         work();
     });
-    Ok(results.into_inner())
+    match want_of_descriptors.into_inner() {
+        Some(error) => Err(OpenError::Descriptors(error)),
+        None => Ok(results.into_inner()),
+    }
 }

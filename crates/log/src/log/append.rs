@@ -141,8 +141,9 @@ impl Log {
     fn append_failure(&self, error: StorageError) -> AppendError {
         match self.storage_failure(error) {
             LogError::Full { dir } => AppendError::Full { dir },
+            LogError::Descriptors(error) => AppendError::Descriptors(error),
             LogError::Storage(error) => AppendError::Storage(error),
-            other => unreachable!("a storage failure is one of two kinds: {other}"),
+            other => unreachable!("a storage failure is one of three kinds: {other}"),
         }
     }
 

@@ -43,10 +43,18 @@ impl Log {
         let dirty = mark.position > 0 && mark.offset > ends.durable.offset;
         drop(ends);
         let Unsynced { mut files, dirs } = std::mem::take(&mut *self.unsynced.lock());
-        if dirty {
-            files.push(mark.segment.open_file().clone());
+        let active = mark.segment.open_file();
+        if dirty && !files.iter().any(|file| Arc::ptr_eq(file, active)) {
+            files.push(active.clone());
         }
         PendingFlush { files, dirs, mark, truncations }
+    }
+
+    /// Not everything could be synced, and nothing has failed: the next flush has to cover the same.
+    pub(crate) fn put_back(&self, pending: PendingFlush) {
+        let mut unsynced = self.unsynced.lock();
+        unsynced.files.extend(pending.files);
+        pending.dirs.iter().for_each(|dir| unsynced.add_dir(dir));
     }
 
     /// The sync succeeded. True if the durable offset moved.

@@ -131,6 +131,7 @@ impl Log {
     fn lookup_failure(&self, error: ReadError) -> LogError {
         match error {
             ReadError::Storage(error) => LogError::Storage(error),
+            ReadError::Descriptors(error) => LogError::Descriptors(error),
             ReadError::Offline(offline) => offline.into(),
             other => crate::Offline { reason: other.to_string() }.into(),
         }

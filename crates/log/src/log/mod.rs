@@ -344,10 +344,15 @@ impl Log {
         &self.dir
     }
 
-    /// Turns what the disk did into what it means: a full disk passes, anything else poisons the directory.
+    /// Turns what the disk did into what it means: a full disk and a want of descriptors pass, anything else
+    /// poisons the directory.
     pub(crate) fn storage_failure(&self, error: StorageError) -> LogError {
         if error.is_full() {
             return LogError::Full { dir: self.dir.path.clone() };
+        }
+        if error.is_out_of_descriptors() {
+            self.dir.note_want_of_descriptors(&error);
+            return LogError::Descriptors(error);
         }
         if !self.is_deleted() {
             self.dir.poison(&error);

@@ -183,6 +183,10 @@ impl Log {
         if let Some(offline) = self.offline() {
             return offline.into();
         }
+        if error.is_out_of_descriptors() {
+            self.dir.note_want_of_descriptors(&error);
+            return ReadError::Descriptors(error);
+        }
         self.dir.poison(&error);
         error.into()
     }

@@ -53,6 +53,8 @@ pub(crate) enum Fault {
     Write,
     Sync,
     Read,
+    /// No file descriptor is left (EMFILE).
+    Open,
 }
 
 impl Disk {
@@ -173,6 +175,10 @@ impl State {
         if self.fault == fault { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
     }
 
+    fn check_open(&self) -> io::Result<()> {
+        if self.fault == Fault::Open { Err(io::Error::from_raw_os_error(24)) } else { Ok(()) }
+    }
+
     fn check_sync(&mut self, inodes: &[usize]) -> io::Result<()> {
         self.check(Fault::Sync).inspect_err(|_| {
             for inode in inodes {
@@ -192,6 +198,7 @@ impl State {
 impl Fs for Disk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut state = self.0.lock();
+        state.check_open()?;
         let inode = match (state.inode(path), mode) {
             (Ok(inode), OpenMode::Truncate) => {
                 state.inodes[inode].set_length(0);
@@ -214,7 +221,9 @@ impl Fs for Disk {
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Dir>> {
-        match self.0.lock().names.get(path) {
+        let state = self.0.lock();
+        state.check_open()?;
+        match state.names.get(path) {
             Some(Node::Dir) => Ok(Arc::new(self.clone())),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
@@ -230,6 +239,7 @@ impl Fs for Disk {
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let state = self.0.lock();
+        state.check_open()?;
         state.check(Fault::Read)?;
         let children = state.names.iter().filter(|(child, _)| child.parent() == Some(path));
         let entry = |(child, node): (&PathBuf, &Node)| DirEntry {
@@ -268,6 +278,7 @@ impl Fs for Disk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
+        state.check_open()?;
         state.check(Fault::Sync)?;
         if path != Path::new("/") && state.names.get(path) != Some(&Node::Dir) {
             return Err(io::ErrorKind::NotFound.into());

@@ -106,6 +106,103 @@ fn a_failing_write_or_sync_takes_the_directory_offline_and_nothing_is_acknowledg
     }
 }
 
+#[test]
+fn a_want_of_descriptors_fails_requests_and_passes() {
+    let disk = Disk::default();
+    let dirs = LogDirs::open(on_disk(&disk)).unwrap();
+    let config = LogConfig { segment_bytes: 1000, index_interval_bytes: 300, ..LogConfig::default() };
+    let log = create(&dirs, config.clone());
+    while log.segment_count() < 3 {
+        append(&log, plain(1, 100));
+    }
+    dirs.flush();
+    dirs.tick(NOW.plus_ms(5_000));
+    let end = log.log_end_offset();
+    disk.set_fault(Fault::Open);
+    let error = loop {
+        // Until it has to roll.
+        if let Err(error) = try_append(&log, plain(1, 100)) {
+            break error;
+        }
+    };
+    assert_eq!(error.error_code(), ErrorCode::KafkaStorageError);
+    assert!(error.error_code().is_retriable() && error.to_string().contains("ulimit -n"), "{error}");
+    let request = ReadRequest {
+        offset: Offset(3),
+        max_bytes: 1,
+        at_least_one: true,
+        isolation: Isolation::ReadUncommitted,
+    };
+    let error = log.read(request).unwrap_err();
+    assert!(matches!(error, ReadError::Descriptors(_)), "{error}");
+    let error = dirs.create(&partition_two(), TOPIC_ID, config.clone()).unwrap_err();
+    assert!(error.passes() && error.error_code() == ErrorCode::KafkaStorageError, "{error}");
+    dirs.tick(NOW.plus_ms(10_000));
+    assert!(!log.is_offline());
+    disk.set_fault(Fault::None);
+    let taken = log.log_end_offset();
+    assert!(taken > end);
+    append(&log, plain(1, 100));
+    dirs.flush();
+    assert_eq!(offsets(&read_all(&log, 0, Isolation::ReadUncommitted)), (0..=taken.0).collect::<Vec<_>>());
+    dirs.create(&partition_two(), TOPIC_ID, config).unwrap();
+    dirs.tick(NOW.plus_ms(15_000));
+    // Fewer partitions are the cure, so one can be deleted meanwhile.
+    disk.set_fault(Fault::Open);
+    dirs.delete(&partition_two(), NOW).unwrap();
+    assert!(!log.is_offline());
+}
+
+#[test]
+fn a_flush_that_cannot_open_a_directory_is_not_a_failed_one_and_is_done_later() {
+    for flush_with in [FlushWith::Auto, FlushWith::Fdatasync] {
+        let disk = Disk::default();
+        let open = || LogDirs::open(OpenOptions { flush_with, ..on_disk(&disk) }).unwrap();
+        let dirs = open();
+        let log = create(&dirs, LogConfig { segment_bytes: 300, ..LogConfig::default() });
+        let other = dirs.create(&partition_two(), TOPIC_ID, LogConfig::default()).unwrap();
+        dirs.flush();
+        append(&log, plain(1, 100));
+        append(&log, plain(1, 100));
+        append(&other, plain(1, 100));
+        assert_eq!(log.segment_count(), 2);
+        disk.set_busy(true);
+        disk.set_fault(Fault::Open);
+        dirs.flush();
+        // A new segment's name needs its directory, unless the whole file system is synced.
+        let expected = if flush_with == FlushWith::Auto { 2 } else { 0 };
+        assert_eq!((log.high_watermark(), log.is_offline()), (Offset(expected), false));
+        assert_eq!(other.high_watermark(), Offset(1));
+        disk.set_fault(Fault::None);
+        dirs.flush();
+        assert_eq!(log.high_watermark(), Offset(2));
+        // A sync that fails is still the end.
+        append(&log, plain(1, 100));
+        disk.set_fault(Fault::Sync);
+        dirs.flush();
+        assert!(log.is_offline());
+        drop((log, dirs));
+        let cut = disk.after_power_cut(|| false);
+        let dirs = LogDirs::open(OpenOptions { flush_with, ..on_disk(&cut) }).unwrap();
+        assert_eq!(dirs.get(&partition()).unwrap().log_end_offset(), Offset(2));
+    }
+}
+
+#[test]
+fn a_start_without_enough_descriptors_says_so_and_leaves_everything() {
+    let disk = Disk::default();
+    let dirs = LogDirs::open(on_disk(&disk)).unwrap();
+    append(&create(&dirs, LogConfig::default()), plain(1, 10));
+    dirs.flush();
+    drop(dirs);
+    disk.set_fault(Fault::Open);
+    let error = LogDirs::open(on_disk(&disk)).map(drop).unwrap_err();
+    assert!(error.to_string().contains("os error 24"), "{error}");
+    disk.set_fault(Fault::None);
+    let dirs = LogDirs::open(on_disk(&disk)).unwrap();
+    assert_eq!(dirs.get(&partition()).unwrap().log_end_offset(), Offset(1));
+}
+
 /// Linux counts what a failed sync did not write as written: a process that starts again without a reboot reads
 /// it, and a sync of it does nothing.
 #[test]
