@@ -163,10 +163,16 @@ impl Segment {
         }
     }
 
-    /// Writes the indexes out; what was written to still has to be synced.
-    pub(crate) fn write_indexes(&self, fs: &dyn Fs) -> Result<Vec<Arc<dyn File>>, StorageError> {
-        let (offsets, times) = (self.index.write_out(fs)?, self.time_index.write_out(fs)?);
-        Ok(offsets.into_iter().chain(times).collect())
+    /// Writes the indexes out. What was written to is added to `files`, also when the rest fails: it still has
+    /// to be synced, and is not written again.
+    pub(crate) fn write_indexes(
+        &self,
+        fs: &dyn Fs,
+        files: &mut Vec<Arc<dyn File>>,
+    ) -> Result<(), StorageError> {
+        files.extend(self.index.write_out(fs)?);
+        files.extend(self.time_index.write_out(fs)?);
+        Ok(())
     }
 
     /// The batch that holds `offset` or, if compaction left a gap there, the first one after it. None when

@@ -121,9 +121,23 @@ impl LogDirs {
         &self,
         dir: &LogDir,
         logs: &[Arc<Log>],
-        begin: impl Fn(&Log) -> Result<PendingCheckpoint, StorageError>,
+        begin: impl Fn(&Arc<Log>) -> Result<PendingCheckpoint, StorageError>,
     ) -> Result<(), StorageError> {
         let mut pending = Vec::new();
+        let done = self.complete_checkpoint(dir, logs, begin, &mut pending);
+        if done.is_err() {
+            pending.into_iter().for_each(|(log, begun)| log.abandon_checkpoint(begun));
+        }
+        done
+    }
+
+    fn complete_checkpoint<'a>(
+        &self,
+        dir: &LogDir,
+        logs: &'a [Arc<Log>],
+        begin: impl Fn(&Arc<Log>) -> Result<PendingCheckpoint, StorageError>,
+        pending: &mut Vec<(&'a Arc<Log>, PendingCheckpoint)>,
+    ) -> Result<(), StorageError> {
         for log in logs.iter().filter(|log| log.needs_checkpoint() && !log.is_offline()) {
             match begin(log) {
                 Ok(begun) => pending.push((log, begun)),
@@ -134,8 +148,8 @@ impl LogDirs {
         if pending.is_empty() {
             return Ok(());
         }
-        self.sync_files(dir, &pending)?;
-        for (log, begun) in &pending {
+        self.sync_files(dir, pending)?;
+        for (log, begun) in &*pending {
             match log.complete_checkpoint(begun) {
                 Err(_) if log.is_deleted() => {}
                 other => other?,
@@ -143,7 +157,7 @@ impl LogDirs {
         }
         let changed: Vec<&Arc<Log>> = pending.iter().map(|(log, _)| *log).collect();
         self.sync_directories(dir, &changed)?;
-        for (log, begun) in &pending {
+        for (log, begun) in &*pending {
             log.set_checkpointed(begun.recovery_point);
         }
         RECOVERY_POINT.write(&*dir.fs, &dir.path, &self.offsets_of(dir, |log| Some(log.recovery_point())))?;

@@ -63,7 +63,12 @@ impl Log {
             decompressed_bytes_max: self.dir.shared.decompressed_bytes_max,
         };
         let mut prepared = rules.prepare(batches)?;
-        let (info, flush) = self.append_prepared(&mut prepared, &config, &options)?;
+        let appended = self.append_prepared(&mut prepared, &config, &options);
+        if appended.is_err() && self.unsynced.lock().indexes_from.is_some() {
+            // A roll was begun, and what it wrote is to be synced all the same.
+            self.enqueue();
+        }
+        let (info, flush) = appended?;
         if !info.duplicate {
             self.after_append(flush)?;
         }

@@ -19,6 +19,8 @@ pub(crate) struct PendingCheckpoint {
     pub(crate) files: Vec<Arc<dyn File>>,
     /// Nothing below need be scanned once this is complete.
     pub(crate) recovery_point: Offset,
+    /// What [`Log::set_checkpointed`] was told last.
+    before: Offset,
     epochs_beside: bool,
 }
 
@@ -34,31 +36,49 @@ impl Log {
         self.rolled.load(Ordering::Acquire)
     }
 
-    pub(crate) fn begin_checkpoint(&self) -> Result<PendingCheckpoint, StorageError> {
-        let fs = &*self.dir.fs;
+    pub(crate) fn begin_checkpoint(self: &Arc<Self>) -> Result<PendingCheckpoint, StorageError> {
         let recovery_point = self.durable_offset();
         self.rolled.store(false, Ordering::Release);
+        let before = Offset(self.checkpointed.load(Ordering::Acquire));
+        let files = Vec::new();
+        let mut pending = PendingCheckpoint { files, recovery_point, before, epochs_beside: false };
+        match self.write_checkpoint(&mut pending) {
+            Ok(()) => Ok(pending),
+            Err(error) => {
+                self.abandon_checkpoint(pending);
+                Err(error)
+            }
+        }
+    }
+
+    fn write_checkpoint(&self, pending: &mut PendingCheckpoint) -> Result<(), StorageError> {
+        let fs = &*self.dir.fs;
         let appender = self.appender.lock();
-        let mut files = appender.active.write_indexes(fs)?;
+        pending.recovery_point = self.unsynced.lock().indexed(pending.recovery_point);
+        appender.active.write_indexes(fs, &mut pending.files)?;
         // A log without records needs none: there is nothing to read again.
         if appender.next_offset > self.log_start_offset() || !appender.producers.is_empty() {
-            files.push(self.write_snapshot(&appender)?);
+            pending.files.push(self.write_snapshot(&appender)?);
         }
         drop(appender);
         let mut epochs = self.epochs.lock();
-        let mut epochs_beside = false;
         if let Some(text) = epochs.take_changed() {
-            let path = self.path.join(LEADER_EPOCHS);
-            match write_beside(fs, &path, text.as_bytes()) {
-                Ok(file) => files.push(file),
-                Err(error) => {
-                    epochs.mark_changed();
-                    return Err(error);
-                }
-            }
-            epochs_beside = true;
+            pending.epochs_beside = true;
+            pending.files.push(write_beside(fs, &self.path.join(LEADER_EPOCHS), text.as_bytes())?);
         }
-        Ok(PendingCheckpoint { files, recovery_point, epochs_beside })
+        Ok(())
+    }
+
+    /// The checkpoint cannot be completed: of this log or of another one. What was written is not written again
+    /// by the next one, so the next flush has to sync it.
+    pub(crate) fn abandon_checkpoint(self: &Arc<Self>, pending: PendingCheckpoint) {
+        if pending.epochs_beside {
+            self.epochs.lock().mark_changed();
+        }
+        self.set_checkpointed(pending.before);
+        // The checkpoint before has synced what it covers.
+        self.unsynced.lock().add_indexes(pending.files, self.recovery_point());
+        self.enqueue();
     }
 
     /// The files are synced. The directory still has to be, which the next flush does.
@@ -121,7 +141,7 @@ impl Log {
     }
 
     /// The last writes of a log that closes in order, its end being durable.
-    pub(crate) fn begin_close(&self) -> Result<PendingCheckpoint, StorageError> {
+    pub(crate) fn begin_close(self: &Arc<Self>) -> Result<PendingCheckpoint, StorageError> {
         let appender = self.appender.lock();
         appender.active.finish_time_index();
         if self.config().preallocate {

@@ -42,7 +42,10 @@ impl Log {
         let (mark, truncations) = (ends.log_end.clone(), ends.truncations);
         let dirty = mark.position > 0 && mark.offset > ends.durable.offset;
         drop(ends);
-        let Unsynced { mut files, dirs } = std::mem::take(&mut *self.unsynced.lock());
+        let mut unsynced = self.unsynced.lock();
+        let Unsynced { mut files, dirs, indexes_from, .. } = std::mem::take(&mut *unsynced);
+        unsynced.flushing_from = indexes_from;
+        drop(unsynced);
         let active = mark.segment.open_file();
         if dirty && !files.iter().any(|file| Arc::ptr_eq(file, active)) {
             files.push(active.clone());
@@ -55,11 +58,14 @@ impl Log {
         let mut unsynced = self.unsynced.lock();
         unsynced.files.extend(pending.files);
         pending.dirs.iter().for_each(|dir| unsynced.add_dir(dir));
+        let from = unsynced.flushing_from.take();
+        unsynced.indexes_from = unsynced.indexes_from.into_iter().chain(from).min();
     }
 
     /// The sync succeeded. True if the durable offset moved.
     pub(crate) fn finish_flush(&self, pending: PendingFlush) -> bool {
         let offset = pending.mark.offset;
+        self.unsynced.lock().flushing_from = None;
         let mut ends = self.ends.lock();
         if pending.truncations != ends.truncations || offset <= ends.durable.offset {
             return false;

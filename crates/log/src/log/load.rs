@@ -74,7 +74,7 @@ pub(crate) fn load(dir: &Arc<LogDir>, options: LoadOptions) -> Result<Option<Loa
         next_offset: options.log_start_offset,
         epochs: LeaderEpochs::read(fs, &options.path)?,
         aborted_unknown_from: None,
-        unsynced: Unsynced { files: written_again, dirs: Vec::new() },
+        unsynced: Unsynced { files: written_again, ..Unsynced::default() },
         cut: None,
         scanned_bytes: 0,
     };
@@ -106,7 +106,7 @@ pub(crate) fn create(
     if bound > Offset::ZERO {
         dir.bounds.lower(slot, topic_id, partition.partition, Offset::ZERO)?;
     }
-    let mut unsynced = Unsynced { files: vec![file, metadata], dirs: Vec::new() };
+    let mut unsynced = Unsynced { files: vec![file, metadata], ..Unsynced::default() };
     unsynced.add_dir(&path);
     unsynced.add_dir(&dir.path);
     let parts = Parts {
@@ -378,7 +378,7 @@ impl Loader<'_> {
         self.unsynced.files.push(scanned.segment.file(&*self.dir.fs)?.clone());
         if !later.is_empty() && scanned.invalid.is_none() {
             scanned.segment.finish_time_index();
-            self.unsynced.files.extend(scanned.segment.write_indexes(&*self.dir.fs)?);
+            scanned.segment.write_indexes(&*self.dir.fs, &mut self.unsynced.files)?;
         }
         self.segments.push(Arc::new(scanned.segment));
         Ok(())

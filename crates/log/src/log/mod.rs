@@ -123,9 +123,25 @@ pub(crate) struct Ends {
 pub(crate) struct Unsynced {
     files: Vec<Arc<dyn File>>,
     dirs: Vec<PathBuf>,
+    /// Index entries for offsets from here on are in `files`: no recovery point may pass it.
+    indexes_from: Option<Offset>,
+    /// The same of the flush that is under way.
+    flushing_from: Option<Offset>,
 }
 
 impl Unsynced {
+    fn add_indexes(&mut self, files: Vec<Arc<dyn File>>, from: Offset) {
+        if !files.is_empty() {
+            self.files.extend(files);
+            self.indexes_from = Some(self.indexes_from.map_or(from, |known| known.min(from)));
+        }
+    }
+
+    /// `offset`, or what of it the synced indexes cover.
+    fn indexed(&self, offset: Offset) -> Offset {
+        [self.indexes_from, self.flushing_from].into_iter().flatten().fold(offset, Offset::min)
+    }
+
     fn add_dir(&mut self, path: &Path) {
         if !self.dirs.iter().any(|known| known == path) {
             self.dirs.push(path.to_owned());

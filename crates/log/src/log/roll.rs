@@ -8,7 +8,7 @@ use super::{Appender, Log, Mark};
 use crate::{
     config::LogConfig,
     error::{At, StorageError},
-    fs::{File, OpenMode},
+    fs::{File, OpenMode, remove_if_there},
     names::{SNAPSHOT, file_path},
     producer,
     segment::{IndexProgress, Segment},
@@ -63,26 +63,20 @@ impl Log {
 
     /// Begins a segment at the log's end. When it fails nothing has changed.
     pub(super) fn roll(&self, appender: &mut Appender, config: &LogConfig) -> Result<(), StorageError> {
-        let fs = &*self.dir.fs;
         let left = appender.active.clone();
-        left.finish_time_index();
-        let mut files = left.write_indexes(fs)?;
-        if config.preallocate {
-            appender.file.truncate(left.size()).at("truncate", left.path())?;
-        }
         let base_offset = appender.next_offset;
-        files.push(self.write_snapshot(appender)?);
-        let segment = Arc::new(Segment::new(&self.path, base_offset, 0));
-        let file = segment.create_file(fs)?;
-        if config.preallocate {
-            file.allocate(u64::from(config.segment_bytes)).at("allocate", segment.path())?;
-        }
+        left.finish_time_index();
+        let mut files = Vec::new();
+        let begun = self.begin_segment(appender, config, &mut files);
         files.push(appender.file.clone());
         {
+            // The checkpoint before has synced what it covers.
+            let from = self.recovery_point().max(left.base_offset);
             let mut unsynced = self.unsynced.lock();
-            unsynced.files.append(&mut files);
+            unsynced.add_indexes(files, from);
             unsynced.add_dir(&self.path);
         }
+        let (segment, file) = begun?;
         let mut segments = self.segments.write();
         let mut list = Vec::clone(&segments);
         // An empty segment whose indexes cannot hold the next offset is replaced by one that can.
@@ -103,6 +97,32 @@ impl Log {
         self.rolled.store(true, Ordering::Release);
         tracing::debug!(partition = %self.partition, %base_offset, "rolled a segment");
         Ok(())
+    }
+
+    /// The new segment and its file, once what belongs to the one before is written. What was written is added to
+    /// `files`, also when the rest fails.
+    fn begin_segment(
+        &self,
+        appender: &Appender,
+        config: &LogConfig,
+        files: &mut Vec<Arc<dyn File>>,
+    ) -> Result<(Arc<Segment>, Arc<dyn File>), StorageError> {
+        let (fs, left) = (&*self.dir.fs, &appender.active);
+        left.write_indexes(fs, files)?;
+        if config.preallocate {
+            appender.file.truncate(left.size()).at("truncate", left.path())?;
+        }
+        files.push(self.write_snapshot(appender)?);
+        let segment = Arc::new(Segment::new(&self.path, appender.next_offset, 0));
+        let file = segment.create_file(fs)?;
+        if config.preallocate
+            && let Err(error) = file.allocate(u64::from(config.segment_bytes)).at("allocate", segment.path())
+        {
+            // The segment before goes on: a restart must not find another that begins within it.
+            remove_if_there(fs, segment.path()).at("remove", segment.path())?;
+            return Err(error);
+        }
+        Ok((segment, file))
     }
 
     /// Writes what is known of producers at the log's end; the file still has to be synced.

@@ -81,6 +81,80 @@ fn what_a_full_disk_took_of_a_batch_is_taken_back() {
     assert_eq!(offsets(&read_all(&log, 0, Isolation::ReadUncommitted)), (0..appended).collect::<Vec<_>>());
 }
 
+/// Whatever of the indexes lies below the recovery point survives a power cut.
+fn recovery_point_covers_what_is_synced(disk: &Disk) {
+    let cut = disk.after_power_cut(|| false);
+    let text = cut.bytes(Path::new("/data/kafka/recovery-point-offset-checkpoint")).unwrap_or_default();
+    let text = String::from_utf8(text).unwrap();
+    let recovery_point = text.lines().nth(2).map_or(0, |line| line[4..].parse::<i64>().unwrap());
+    for name in ["index", "timeindex"] {
+        let path = PathBuf::from(format!("/data/kafka/t-0/00000000000000000000.{name}"));
+        if recovery_point > 0 {
+            assert_eq!(cut.bytes(&path), disk.bytes(&path), "{name}, recovery point {recovery_point}");
+        }
+    }
+    if let Some(epochs) = cut.bytes(Path::new("/data/kafka/t-0/leader-epoch-checkpoint")) {
+        assert_eq!(String::from_utf8(epochs).unwrap(), "0\n1\n0 0\n");
+    } else {
+        assert_eq!(recovery_point, 0, "the recovery point passes leader epochs that are not there");
+    }
+}
+
+#[test]
+fn what_a_roll_wrote_before_the_disk_was_full_is_synced_before_the_recovery_point_passes_it() {
+    let mut begun = 0;
+    for room in 0..100 {
+        let disk = Disk::default();
+        let options = OpenOptions { flush_with: FlushWith::Fdatasync, ..on_disk(&disk) };
+        let dirs = LogDirs::open(options).unwrap();
+        let config = LogConfig { segment_bytes: 2000, index_interval_bytes: 100, ..LogConfig::default() };
+        let log = create(&dirs, config);
+        while log.size_bytes() + plain(1, 100).len() as u64 <= 2000 {
+            append(&log, plain(1, 100));
+        }
+        dirs.flush();
+        disk.set_space(Some(room));
+        assert!(try_append(&log, plain(1, 100)).is_err());
+        let index = disk.bytes(Path::new("/data/kafka/t-0/00000000000000000000.index"));
+        begun += i32::from(index.is_some_and(|index| !index.is_empty()));
+        disk.set_space(None);
+        dirs.tick(NOW);
+        append(&log, plain(1, 100));
+        assert_eq!(log.segment_count(), 2);
+        dirs.tick(NOW.plus_ms(5_000));
+        recovery_point_covers_what_is_synced(&disk);
+        dirs.flush();
+        dirs.tick(NOW.plus_ms(10_000));
+        recovery_point_covers_what_is_synced(&disk);
+    }
+    assert!(begun > 10, "{begun}");
+}
+
+#[test]
+fn what_a_checkpoint_wrote_before_the_disk_was_full_is_synced_before_the_recovery_point_passes_it() {
+    for room in 0..300 {
+        let disk = Disk::default();
+        let options = OpenOptions { flush_with: FlushWith::Fdatasync, ..on_disk(&disk) };
+        let dirs = LogDirs::open(options).unwrap();
+        let log = create(&dirs, LogConfig { index_interval_bytes: 100, ..LogConfig::default() });
+        for _ in 0..10 {
+            append(&log, plain(1, 100));
+        }
+        dirs.flush();
+        disk.set_space(Some(room));
+        dirs.tick(NOW.plus_ms(5_000));
+        disk.set_space(None);
+        recovery_point_covers_what_is_synced(&disk);
+        dirs.tick(NOW.plus_ms(10_000));
+        recovery_point_covers_what_is_synced(&disk);
+        dirs.flush();
+        dirs.tick(NOW.plus_ms(15_000));
+        recovery_point_covers_what_is_synced(&disk);
+        let text = disk.bytes(Path::new("/data/kafka/recovery-point-offset-checkpoint")).unwrap();
+        assert_eq!(String::from_utf8(text).unwrap(), "0\n1\nt 0 10\n", "{room}");
+    }
+}
+
 #[test]
 fn a_failing_write_or_sync_takes_the_directory_offline_and_nothing_is_acknowledged() {
     for fault in [Fault::Write, Fault::Sync] {
