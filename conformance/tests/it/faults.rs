@@ -2,6 +2,7 @@
 //! is retriable, what can go on goes on, and nothing that was acknowledged is lost.
 
 mod descriptors;
+mod directories;
 mod failing;
 mod full;
 

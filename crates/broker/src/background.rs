@@ -40,14 +40,22 @@ async fn tick(parts: Arc<Parts>, failure: watch::Sender<Option<String>>) {
             parts.load_groups();
         }
         parts.controller.tick().await;
-        let dirs = parts.log_dirs.dirs();
-        if dirs.iter().all(|dir| dir.offline.is_some()) {
-            let reasons = dirs
-                .iter()
-                .map(|dir| format!("{}: {}", dir.path.display(), dir.offline.as_deref().unwrap_or_default()));
-            failure.send_replace(Some(reasons.collect::<Vec<_>>().join("; ")));
+        if let Some(reason) = why_it_cannot_go_on(&parts) {
+            failure.send_replace(Some(reason));
         }
     }
+}
+
+/// Some log directories may fail, but not all, and not the one with the metadata (`ReplicaManager.
+/// handleLogDirFailure` halts then).
+fn why_it_cannot_go_on(parts: &Parts) -> Option<String> {
+    let dirs = parts.log_dirs.dirs();
+    if dirs.iter().all(|dir| dir.offline.is_some()) {
+        let reasons: Vec<String> = dirs.into_iter().filter_map(|dir| dir.offline).collect();
+        return Some(format!("no log directory is usable any more: {}", reasons.join("; ")));
+    }
+    let offline = parts.log_dirs.metadata_log().offline()?;
+    Some(format!("the log directory with the metadata is not usable any more: {offline}"))
 }
 
 async fn pass_on(parts: Arc<Parts>, mut follows: mpsc::Receiver<Followed>) {

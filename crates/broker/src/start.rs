@@ -224,9 +224,8 @@ fn directories(data: &Path, config: &BrokerConfig) -> Result<Directories, StartE
             }
         }
     }
-    for directory in log_dirs.iter().chain([&private]) {
-        fs::create_dir_all(directory).map_err(failed("create", directory))?;
-    }
+    // The log directories are made where they are opened: one of several may be missing.
+    fs::create_dir_all(&private).map_err(failed("create", &private))?;
     Ok(Directories { log_dirs, private })
 }
 

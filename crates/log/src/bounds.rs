@@ -23,6 +23,7 @@ use crate::{
     fs::{File, Fs, OpenMode},
 };
 
+const NAME: &str = "durable-offsets.";
 const SLOT_BYTES: usize = 32;
 const HEAD: &[u8; SLOT_BYTES] = b"millstream durable offsets v1\n\0\0";
 
@@ -47,7 +48,7 @@ struct Table {
 
 impl Bounds {
     pub(crate) fn open(fs: &dyn Fs, dir: &Path, directory_id: Uuid) -> Result<Self, StorageError> {
-        let path = dir.join(format!("durable-offsets.{directory_id}"));
+        let path = dir.join(format!("{NAME}{directory_id}"));
         let file = fs.open(&path, OpenMode::Write).at("open", &path)?;
         let length = usize::try_from(file.length().at("measure", &path)?).unwrap_or(usize::MAX);
         let mut bytes = Vec::new();
@@ -67,6 +68,17 @@ impl Bounds {
             file.write_at(&[HEAD], 0).at("write", &path)?;
         }
         Ok(Self { path, file, table: Mutex::new(table) })
+    }
+
+    /// Those of directories that are not open.
+    pub(crate) fn open_others(
+        fs: &dyn Fs,
+        dir: &Path,
+        is_open: impl Fn(Uuid) -> bool,
+    ) -> Result<Vec<Self>, StorageError> {
+        let listed = fs.list(dir).at("list", dir)?.into_iter();
+        let ids = listed.filter_map(|entry| entry.name.strip_prefix(NAME)?.parse::<Uuid>().ok());
+        ids.filter(|id| !is_open(*id)).map(|id| Self::open(fs, dir, id)).collect()
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -66,6 +66,7 @@ impl LogDirs {
     }
 
     fn tick_dir(&self, dir: &Arc<LogDir>, state: &mut State, now: TimestampMs) -> Result<(), StorageError> {
+        check_place(dir)?;
         let logs = self.logs_of(dir);
         if now.since(state.expired) >= self.intervals.producer_expiration_check_ms {
             state.expired = now;
@@ -242,4 +243,14 @@ impl LogDirs {
         let all_closed = logs.iter().all(|log| log.durable_offset() == log.log_end_offset());
         if all_closed { clean_shutdown::leave(&*dir.fs, &dir.path, broker_epoch) } else { Ok(()) }
     }
+}
+
+/// Files that are open can be written when nobody will find them again: the directory was removed or renamed, or
+/// its file system is not mounted there any more.
+fn check_place(dir: &LogDir) -> Result<(), StorageError> {
+    let space = dir.fs.space(&dir.path).at("find", &dir.path)?;
+    if space.device == dir.device {
+        return Ok(());
+    }
+    Err(std::io::Error::other("another file system is mounted there now")).at("find", &dir.path)
 }

@@ -18,6 +18,7 @@ pub use background::Intervals;
 pub use open::{OpenOptions, Progress};
 
 use crate::{
+    bounds::Bounds,
     checkpoint::Offsets,
     committer::Committer,
     config::LogConfig,
@@ -35,6 +36,8 @@ pub struct LogDirs {
     dirs: Vec<Arc<LogDir>>,
     /// Directories that could not be opened.
     lost: Vec<DirInfo>,
+    /// Of directories that were used before and are none of `dirs`.
+    other_bounds: Vec<Bounds>,
     logs: RwLock<HashMap<TopicPartition, Arc<Log>>>,
     /// Held while a partition is made, so that `logs` is not.
     creating: Mutex<()>,
@@ -169,14 +172,16 @@ impl LogDirs {
                 let reason = format!("{partition} may be in {}, which is offline", dir.display());
                 return Err(Offline { reason }.into());
             }
-            for dir in &self.dirs {
-                let bound = dir.bounds.found(topic_id, partition.partition);
+            let here = self.dirs.iter().map(|dir| (&dir.bounds, dir.path.display().to_string()));
+            let others = self.other_bounds.iter();
+            let others = others.map(|bounds| (bounds, "a log directory that is not here".to_owned()));
+            for (bounds, place) in here.chain(others) {
+                let bound = bounds.found(topic_id, partition.partition);
                 if bound > Offset::ZERO {
                     let reason = format!(
-                        "{partition} held records up to offset {bound} in {}, but its directory is gone; bring it \
-                         back, or delete the topic, or remove {} to accept the loss",
-                        dir.path.display(),
-                        dir.bounds.path().display(),
+                        "{partition} held records up to offset {bound} in {place}, but its directory is gone; bring \
+                         it back, or delete the topic, or remove {} to accept the loss",
+                        bounds.path().display(),
                     );
                     return Err(Offline { reason }.into());
                 }

@@ -157,6 +157,8 @@ impl LogDirs {
         let doomed =
             found.into_iter().flat_map(|found| found.doomed).map(|path| Doomed { path, due }).collect();
         let committers = start_committers(&options, &dirs)?;
+        let other_bounds =
+            Bounds::open_others(&*fs, &options.bounds_dir, |id| dirs.iter().any(|dir| dir.id == id))?;
         let all = Self {
             cluster_id,
             node_id: options.node_id,
@@ -166,6 +168,7 @@ impl LogDirs {
             intervals: options.intervals,
             dirs,
             lost,
+            other_bounds,
             logs: RwLock::new(logs),
             creating: Mutex::new(()),
             metadata,

@@ -159,7 +159,7 @@ async fn serve(arguments: &Arguments, settings: Settings) -> Result<ExitCode> {
     broker.shutdown().await;
     match failed {
         None => Ok(ExitCode::SUCCESS),
-        Some(reason) => Err(anyhow::anyhow!(reason).context("no log directory is usable any more")),
+        Some(reason) => Err(anyhow::anyhow!(reason)),
     }
 }
 
