@@ -26,7 +26,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
-use crate::{clock::Clock, partitions::Partition};
+use crate::{
+    clock::{Clock, Jumps},
+    partitions::Partition,
+};
 
 /// A batch of `__consumer_offsets` is split above this where its records may stand apart.
 const BATCH_BYTES_MAX: usize = 512 << 10;
@@ -66,6 +69,7 @@ struct Running {
     appended: Offset,
     /// The shard's earliest deadline when it was last asked.
     deadline: Option<TimestampMs>,
+    jumps: Jumps,
 }
 
 /// An answer, and what must be durable before it may be told.
@@ -160,8 +164,8 @@ impl Groups {
     /// Wakes shards whose deadlines have passed, until the broker stops.
     pub(crate) async fn run_timers(self: Arc<Self>, stop: CancellationToken) {
         loop {
+            let next = self.run_due();
             let now = self.clock.now();
-            let next = self.run_due(now);
             let pause = next.map_or(TIMER_PAUSE_MAX, |at| {
                 let ms = u64::try_from(at.since(now)).unwrap_or(0).max(1);
                 Duration::from_millis(ms).min(TIMER_PAUSE_MAX)
@@ -174,9 +178,9 @@ impl Groups {
         }
     }
 
-    fn run_due(&self, now: TimestampMs) -> Option<TimestampMs> {
+    fn run_due(&self) -> Option<TimestampMs> {
         let shards = self.shards.read().clone();
-        shards.iter().flatten().filter_map(|cell| cell.run_due(now)).min()
+        shards.iter().flatten().filter_map(|cell| cell.run_due()).min()
     }
 
     /// Answers every waiting request before the broker goes.
@@ -209,6 +213,7 @@ impl ShardCell {
                     next_token: 0,
                     appended: end,
                     deadline,
+                    jumps: Jumps::new(&*self.clock),
                 };
                 running.settle(&self.partition, decision, now);
                 *self.running.lock() = Some(running);
@@ -245,9 +250,10 @@ impl ShardCell {
     }
 
     fn start(&self, event: GroupEvent) -> Result<(oneshot::Receiver<Answer>, bool), ErrorCode> {
-        let now = self.clock.now();
         let mut running = self.running.lock();
         let running = running.as_mut().ok_or(ErrorCode::CoordinatorLoadInProgress)?;
+        running.follow(&*self.clock);
+        let now = self.clock.now();
         let (sender, receiver) = oneshot::channel();
         let token = RequestToken(running.next_token);
         running.next_token += 1;
@@ -259,9 +265,11 @@ impl ShardCell {
         Ok((receiver, running.deadline != before))
     }
 
-    fn run_due(&self, now: TimestampMs) -> Option<TimestampMs> {
+    fn run_due(&self) -> Option<TimestampMs> {
         let mut running = self.running.lock();
         let running = running.as_mut()?;
+        running.follow(&*self.clock);
+        let now = self.clock.now();
         while running.shard.next_deadline().is_some_and(|at| at <= now) {
             let decision = running.shard.on_timer(now);
             running.settle(&self.partition, decision, now);
@@ -308,6 +316,14 @@ fn replay_marker(shard: &mut GroupShard, batch: &RecordBatch) -> Result<(), Stri
 }
 
 impl Running {
+    /// Before anything is decided by the clock.
+    fn follow(&mut self, clock: &dyn Clock) {
+        if let Some(by_ms) = self.jumps.by_ms(clock) {
+            warn!(by_ms, "the clock was set: groups go on waiting as long as before");
+            self.shard.clock_was_set(by_ms);
+        }
+    }
+
     /// Carries out a decision: append, replay, answer.
     fn settle(&mut self, partition: &Partition, mut decision: Decision<GroupResponse>, now: TimestampMs) {
         loop {

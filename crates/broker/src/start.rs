@@ -81,7 +81,7 @@ impl Broker {
         let directories = directories(&options.data, &config.broker)?;
         settings.complete(effective(&config.broker, &directories.log_dirs, &listeners))?;
         let config = settings.current();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let log_dirs = open_logs(&options, &directories, &settings, clock.now()).await?;
         let registration = registration(&config.broker, &log_dirs, &listeners);
         let metrics = Arc::new(Metrics::default());

@@ -106,6 +106,10 @@ pub trait Shard {
     /// The earliest time at which [`Self::on_timer`] has something to do.
     fn next_deadline(&self) -> Option<TimestampMs>;
 
+    /// The clock behind `now` was set, forwards or back, by so much: what is waited for stays as far away as it
+    /// was.
+    fn clock_was_set(&mut self, by_ms: i64);
+
     /// Does what is due. Called too early or twice, it does nothing. What remains due afterwards shows
     /// in [`Self::next_deadline`]: a large clean-up comes in several decisions.
     fn on_timer(&mut self, now: TimestampMs) -> Decision<Self::Response>;

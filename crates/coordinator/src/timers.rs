@@ -32,6 +32,12 @@ impl<K: Ord + Clone> Timers<K> {
         }
     }
 
+    /// The clock that gives the deadlines their meaning was set by so much.
+    pub(crate) fn shift(&mut self, by_ms: i64) {
+        self.by_key.values_mut().for_each(|deadline| *deadline = deadline.plus_ms(by_ms));
+        self.by_deadline = self.by_key.iter().map(|(key, deadline)| (*deadline, key.clone())).collect();
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<TimestampMs> {
         self.by_deadline.first().map(|(deadline, _)| *deadline)
     }

@@ -380,6 +380,14 @@ impl Shard for GroupShard {
         self.finish(out, now)
     }
 
+    fn clock_was_set(&mut self, by_ms: i64) {
+        self.groups.values_mut().for_each(|group| group.clock_was_set(by_ms));
+        self.timers.shift(by_ms);
+        if let Some(cleanup) = &mut self.cleanup {
+            cleanup.due = cleanup.due.plus_ms(by_ms);
+        }
+    }
+
     fn next_deadline(&self) -> Option<TimestampMs> {
         let cleanup = self.cleanup.as_ref().map(|cleanup| cleanup.due);
         self.timers.next_deadline().into_iter().chain(cleanup).min()

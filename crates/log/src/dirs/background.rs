@@ -48,6 +48,11 @@ impl State {
     }
 }
 
+/// A clock that was set back must not put off what is done at intervals until it is there again.
+fn is_due(last: TimestampMs, interval_ms: i64, now: TimestampMs) -> bool {
+    now < last || now.since(last) >= interval_ms
+}
+
 impl LogDirs {
     /// To be called about once a second; what is due is done.
     pub fn tick(&self, now: TimestampMs) {
@@ -68,20 +73,20 @@ impl LogDirs {
     fn tick_dir(&self, dir: &Arc<LogDir>, state: &mut State, now: TimestampMs) -> Result<(), StorageError> {
         check_place(dir)?;
         let logs = self.logs_of(dir);
-        if now.since(state.expired) >= self.intervals.producer_expiration_check_ms {
+        if is_due(state.expired, self.intervals.producer_expiration_check_ms, now) {
             state.expired = now;
             logs.iter().for_each(|log| log.expire_producers(now));
         }
-        if now.since(state.retained) >= self.intervals.retention_check_ms {
+        if is_due(state.retained, self.intervals.retention_check_ms, now) {
             state.retained = now;
             self.retain(dir, &logs, now)?;
         }
         if self.shared.durability == Durability::Os {
             logs.iter().for_each(|log| log.flush_if_due(now));
         }
-        let since = now.since(state.checkpointed);
-        let rolled = since >= CHECKPOINT_MIN_MS && logs.iter().any(|log| log.has_rolled());
-        if rolled || since >= self.intervals.checkpoint_ms {
+        let rolled = || logs.iter().any(|log| log.has_rolled());
+        let checkpoint_due = |interval_ms| is_due(state.checkpointed, interval_ms, now);
+        if checkpoint_due(self.intervals.checkpoint_ms) || (checkpoint_due(CHECKPOINT_MIN_MS) && rolled()) {
             state.checkpointed = now;
             self.checkpoint(dir, &logs, |log| log.begin_checkpoint())?;
         }

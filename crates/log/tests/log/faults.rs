@@ -490,6 +490,18 @@ fn only_what_lies_past_the_recovery_point_is_scanned() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_puts_off_no_checkpoint() {
+    let data = Data::new();
+    let dirs = data.open();
+    let log = create(&dirs, LogConfig::default());
+    append(&log, plain(1, 50));
+    dirs.flush();
+    dirs.tick(NOW.plus_ms(-3_600_000));
+    let text = std::fs::read_to_string(data.kafka().join("recovery-point-offset-checkpoint")).unwrap();
+    assert_eq!(text, "0\n1\nt 0 1\n");
+}
+
+#[test]
 fn indexes_that_are_absent_or_wrong_are_made_anew() {
     let data = Data::new();
     let dirs = data.open();

@@ -171,6 +171,10 @@ impl ClassicGroup {
         GroupRecord::Group { group_id: self.id.clone(), value: Some(value) }
     }
 
+    pub(crate) fn clock_was_set(&mut self, by_ms: i64) {
+        self.timers.shift(by_ms);
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<TimestampMs> {
         self.timers.next_deadline()
     }

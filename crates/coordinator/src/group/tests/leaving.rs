@@ -79,3 +79,18 @@ fn the_waiting_requests_of_a_member_that_leaves_are_answered() {
     bench.leave(&[(&ids[0], None)]);
     assert_eq!(bench.joined(join).error, ErrorCode::UnknownMemberId);
 }
+
+#[test]
+fn a_clock_that_is_set_expires_no_member_and_keeps_none_for_longer() {
+    for by_ms in [3_600_000, -3_600_000] {
+        let mut bench = Bench::new();
+        let ids = bench.stable(&["a"]);
+        bench.set_clock(by_ms);
+        assert_eq!(bench.heartbeat(&ids[0], 1), ErrorCode::None);
+        bench.set_clock(by_ms);
+        bench.pass(SESSION_MS - 1);
+        assert_eq!(bench.state(), GroupState::Stable);
+        bench.pass(1);
+        assert_eq!(bench.state(), GroupState::Empty);
+    }
+}

@@ -123,6 +123,13 @@ impl Bench {
     }
 
     /// The shard that the log makes, as after a restart; who waited is gone.
+    /// The clock is set, and no time passes.
+    fn set_clock(&mut self, by_ms: i64) {
+        self.now = self.now.plus_ms(by_ms);
+        self.shard.clock_was_set(by_ms);
+        self.run_due();
+    }
+
     fn restart(&mut self) {
         self.restarts += 1;
         let mut shard = new_shard(&self.config, self.restarts);
