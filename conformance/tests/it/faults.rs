@@ -4,6 +4,7 @@
 mod descriptors;
 mod directories;
 mod failing;
+mod flips;
 mod full;
 
 use std::time::Duration;

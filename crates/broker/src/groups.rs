@@ -4,7 +4,14 @@
 //! A shard's lock is held while it decides and its records are written (a copy to the page cache),
 //! never while anything waits. Answers leave when everything their shard has appended is durable.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use millstream_config::OffsetsConfig;
@@ -58,6 +65,8 @@ struct ShardCell {
     compression: Compression,
     /// `None` while its records are being read.
     running: Mutex<Option<Running>>,
+    /// They could not be read.
+    failed: AtomicBool,
 }
 
 struct Running {
@@ -108,6 +117,7 @@ impl Groups {
                 clock: Arc::clone(&self.clock),
                 compression: self.compression,
                 running: Mutex::new(None),
+                failed: AtomicBool::new(false),
             });
             *shard = Some(Arc::clone(&cell));
             let (config, rescheduled) = (config.clone(), Arc::clone(&self.rescheduled));
@@ -220,7 +230,10 @@ impl ShardCell {
                 info!(partition = %self.partition.id, %end, "group coordinator loaded");
             }
             // Groups of this partition stay unavailable; the log says why.
-            Err(reason) => error!(partition = %self.partition.id, reason, "groups cannot be loaded"),
+            Err(reason) => {
+                error!(partition = %self.partition.id, reason, "groups cannot be loaded");
+                self.failed.store(true, Ordering::Release);
+            }
         }
     }
 
@@ -242,8 +255,10 @@ impl ShardCell {
             for batch in batches(&read.records) {
                 let batch = batch.map_err(|e| e.to_string())?;
                 let bytes = read.records.slice_ref(batch.bytes);
+                replay_batch(shard, &bytes).map_err(|reason| {
+                    format!("{}, offset {offset}: {reason}", log.segment_path(offset).display())
+                })?;
                 offset = batch.header.next_offset();
-                replay_batch(shard, &bytes)?;
             }
         }
         Ok(end)
@@ -251,7 +266,10 @@ impl ShardCell {
 
     fn start(&self, event: GroupEvent) -> Result<(oneshot::Receiver<Answer>, bool), ErrorCode> {
         let mut running = self.running.lock();
-        let running = running.as_mut().ok_or(ErrorCode::CoordinatorLoadInProgress)?;
+        let running = running.as_mut().ok_or_else(|| match self.failed.load(Ordering::Acquire) {
+            true => ErrorCode::NotCoordinator,
+            false => ErrorCode::CoordinatorLoadInProgress,
+        })?;
         running.follow(&*self.clock);
         let now = self.clock.now();
         let (sender, receiver) = oneshot::channel();

@@ -41,6 +41,8 @@ pub(crate) struct Segment {
     /// The largest timestamp of the first batch; the segment's age counts from it.
     first_timestamp: Mutex<Option<TimestampMs>>,
     hints: Mutex<Hints>,
+    /// Where it was last said to be corrupt: a consumer asks again and again.
+    told_corrupt_at: Mutex<Option<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +84,7 @@ impl Segment {
             max_timestamp,
             first_timestamp: Mutex::new(None),
             hints: Mutex::default(),
+            told_corrupt_at: Mutex::default(),
         }
     }
 
@@ -236,6 +239,10 @@ impl Segment {
     }
 
     pub(crate) fn corrupt(&self, bad: &Invalid) -> ReadError {
+        if self.told_corrupt_at.lock().replace(bad.position) != Some(bad.position) {
+            tracing::error!(path = %self.path.display(), position = bad.position, reason = %bad.fault,
+                "the segment is corrupt");
+        }
         ReadError::Corrupt { path: self.path.clone(), position: bad.position, reason: bad.fault.to_string() }
     }
 

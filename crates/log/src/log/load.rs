@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     bounds::Slot,
+    checkpoint::RECOVERY_POINT,
     config::LogConfig,
     dir::LogDir,
     error::{At, LogError, Offline, StorageError},
@@ -69,6 +70,7 @@ pub(crate) fn load(dir: &Arc<LogDir>, options: LoadOptions) -> Result<Option<Loa
         dir,
         options: &options,
         durable_until: bound.max(if options.clean { Offset::ZERO } else { options.recovery_point }),
+        bound,
         segments: Vec::new(),
         progress: IndexProgress::default(),
         next_offset: options.log_start_offset,
@@ -241,6 +243,8 @@ struct Loader<'a> {
     options: &'a LoadOptions,
     /// What lies below was acknowledged.
     durable_until: Offset,
+    /// The bound kept outside the log directory; `durable_until` unless the recovery point is larger.
+    bound: Offset,
     segments: Vec<Arc<Segment>>,
     progress: IndexProgress,
     next_offset: Offset,
@@ -404,6 +408,14 @@ impl Loader<'_> {
         Err(Offline { reason })
     }
 
+    /// The file that says up to where records were durable.
+    fn durable_says(&self) -> PathBuf {
+        if self.durable_until == self.bound {
+            return self.dir.bounds.path().to_owned();
+        }
+        self.dir.path.join(RECOVERY_POINT.name)
+    }
+
     fn note_cut(&mut self, path: &Path, position: u64, bytes: u64, saved: Option<PathBuf>, reason: String) {
         self.cut = Some(Cut {
             partition: self.options.partition.clone(),
@@ -456,7 +468,7 @@ impl Loader<'_> {
             self.options.partition,
             self.next_offset,
             self.durable_until,
-            self.dir.bounds.path().display(),
+            self.durable_says().display(),
         );
         Err(Offline { reason }.into())
     }

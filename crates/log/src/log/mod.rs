@@ -252,6 +252,13 @@ impl Log {
         &self.path
     }
 
+    /// The segment file in which `offset` is, or would be.
+    pub fn segment_path(&self, offset: Offset) -> PathBuf {
+        let segments = self.segments();
+        let after = segments.partition_point(|segment| segment.base_offset <= offset);
+        segments[after.saturating_sub(1)].path().to_owned()
+    }
+
     /// Of the log directory that holds it (`directory.id`).
     pub fn directory_id(&self) -> Uuid {
         self.dir.id
