@@ -125,6 +125,26 @@ impl Segment {
         *self.max_timestamp.lock()
     }
 
+    /// The same, compared with the batch that it names: an index has no checksum, and what it says is not enough
+    /// to delete records. One that is wrong is made right from the batches.
+    pub(crate) fn checked_max_timestamp(&self, fs: &dyn Fs) -> Result<Option<TimeEntry>, ReadError> {
+        let Some(max) = self.max_timestamp() else { return Ok(None) };
+        let named = self.locate(fs, max.offset, self.size())?;
+        if named.is_some_and(|batch| batch.header.max_timestamp() == Some(max.timestamp)) {
+            return Ok(Some(max));
+        }
+        tracing::warn!(path = %self.time_index.path().display(), ?max, "the last entry is wrong");
+        *self.max_timestamp.lock() = None;
+        let mut walk = self.walk(fs, 0, self.size())?;
+        loop {
+            match walk.next().at("read", &self.path)? {
+                Ok(Some(batch)) => self.note_timestamp(&batch.header),
+                Ok(None) => return Ok(self.max_timestamp()),
+                Err(bad) => return Err(self.corrupt(&bad)),
+            }
+        }
+    }
+
     pub(crate) fn note_timestamp(&self, header: &BatchHeader) {
         let Some(timestamp) = header.max_timestamp() else { return };
         let mut max = self.max_timestamp.lock();

@@ -13,6 +13,7 @@ use super::Log;
 use crate::{
     config::LogConfig,
     error::{At, LogError, StorageError},
+    index::TimeEntry,
     names::{DELETED, INDEX, LOG, SNAPSHOT, TIME_INDEX, TXN_INDEX, file_path},
     segment::Segment,
 };
@@ -114,7 +115,7 @@ impl Log {
         let mut count = 0;
         for (index, segment) in segments.iter().enumerate() {
             let size = segment.size();
-            let expired = config.cleanup_policy.delete && is_expired(segment, config, now);
+            let expired = config.cleanup_policy.delete && self.is_expired(segment, config, now);
             let too_much = excess > 0 && excess >= size;
             let below_start = index + 1 < segments.len() && end_of(index) <= start;
             let empty_end = index + 1 == segments.len() && size == 0;
@@ -127,6 +128,14 @@ impl Log {
             count = index + 1;
         }
         count
+    }
+
+    /// By the records' own time; a segment without timestamps does not age.
+    fn is_expired(&self, segment: &Segment, config: &LogConfig, now: TimestampMs) -> bool {
+        let Some(retention_ms) = config.retention_ms else { return false };
+        let is_old = |max: TimeEntry| now.since(max.timestamp) > retention_ms;
+        segment.max_timestamp().is_some_and(is_old)
+            && segment.checked_max_timestamp(&*self.dir.fs).is_ok_and(|max| max.is_some_and(is_old))
     }
 
     fn doom(
@@ -146,13 +155,5 @@ impl Log {
             }
         }
         Ok(())
-    }
-}
-
-/// By the records' own time; a segment without timestamps does not age.
-fn is_expired(segment: &Segment, config: &LogConfig, now: TimestampMs) -> bool {
-    match (config.retention_ms, segment.max_timestamp()) {
-        (Some(retention_ms), Some(max)) => now.since(max.timestamp) > retention_ms,
-        _ => false,
     }
 }

@@ -557,6 +557,33 @@ fn a_wrong_index_entry_is_noticed_by_the_reader() {
 }
 
 #[test]
+fn a_wrong_time_index_deletes_no_records() {
+    let data = Data::new();
+    let config = LogConfig { segment_bytes: 2000, ..LogConfig::default() };
+    let options = || OpenOptions { defaults: config.clone(), ..data.options() };
+    let dirs = LogDirs::open(options()).unwrap();
+    let log = create(&dirs, config.clone());
+    for _ in 0..50 {
+        append(&log, plain(1, 100));
+    }
+    dirs.close(NOW);
+    drop((log, dirs));
+    let path = data.partition_dir().join("00000000000000000000.timeindex");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 12;
+    // 34 years ago.
+    bytes[last + 2] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let dirs = LogDirs::open(options()).unwrap();
+    let log = dirs.get(&partition()).unwrap();
+    dirs.tick(NOW.plus_ms(300_000));
+    assert_eq!(offsets(&read_all(&log, 0, Isolation::ReadUncommitted)), (0..50).collect::<Vec<_>>());
+    // What is old goes as ever.
+    dirs.tick(NOW.plus_ms(8 * 86_400_000));
+    assert_eq!(log.log_start_offset(), Offset(50));
+}
+
+#[test]
 fn damaged_snapshots_and_checkpoints_are_replaced_by_what_the_log_says() {
     let data = Data::new();
     let dirs = data.open();
