@@ -115,7 +115,7 @@ fn totals(
         ),
         (
             "kafka_network_socketserver_memorypoolused",
-            "Bytes of requests that are not whole and of answers that are not taken",
+            "Bytes of requests that are not whole or wait to be judged, and of answers that are not taken",
             parts.memory.used(),
         ),
         (

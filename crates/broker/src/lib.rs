@@ -24,6 +24,7 @@ mod server;
 mod settings;
 mod start;
 mod waiters;
+mod workers;
 
 pub use metadata_log::MetadataError;
 pub use millstream_log::{Durability, FlushWith, Progress};

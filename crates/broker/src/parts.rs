@@ -18,6 +18,7 @@ use crate::{
     producer_ids::ProducerIds,
     server::{ConnectionSettings, Memory, response::RequestQueue},
     settings::DynamicSettings,
+    workers::Workers,
 };
 
 pub(crate) struct Parts {
@@ -32,6 +33,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) request_queue: Arc<RequestQueue>,
+    /// Judge batches that open to far more than their size, and search by timestamp, which opens batches too.
+    pub(crate) openers: Workers,
     /// Cancelled when the broker stops: parked requests are answered with what there is.
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,

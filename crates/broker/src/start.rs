@@ -31,6 +31,7 @@ use crate::{
     parts::Parts,
     server::{self, BindError, BoundListener, ConnectionLimits, Memory, Tuning, response::RequestQueue},
     settings::DynamicSettings,
+    workers::Workers,
 };
 
 /// Changes of the metadata whose meaning to others is still to be passed on; the next one waits.
@@ -61,6 +62,8 @@ pub enum StartError {
     Foreign { path: PathBuf, found: String },
     #[error("the metadata log could not be made durable")]
     NotDurable,
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
 }
 
 /// A running broker.
@@ -130,6 +133,7 @@ impl Broker {
             request_queue: RequestQueue::new(
                 usize::try_from(network.requests_queued_max).unwrap_or(usize::MAX),
             ),
+            openers: Workers::start("opener").map_err(StartError::Thread)?,
             stopping,
             tasks,
         });

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use millstream_record::batch::Rejection;
+use millstream_record::{
+    batch::{BatchError, Rejection},
+    compress::CompressError,
+};
 use millstream_types::{
     ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition, Uuid,
 };
@@ -202,6 +205,14 @@ impl AppendError {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// The batch opens to more than it may.
+    pub(crate) fn is_opened_too_large(&self) -> bool {
+        matches!(
+            self,
+            Self::Rejected(Rejection::Malformed(BatchError::Compress(CompressError::TooLarge { .. })))
+        )
     }
 }
 

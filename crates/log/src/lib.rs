@@ -35,7 +35,8 @@ pub use dirs::{DirInfo, Intervals, LogDirs, OfflinePartition, OpenOptions, Progr
 pub use error::{AppendError, LogError, Offline, OpenError, ReadError, StorageError};
 pub use leader_epoch::EpochStart;
 pub use log::{
-    AppendInfo, AppendOptions, ColdReads, Cut, Isolation, Log, ReadRequest, ReadResult, TimestampOffset,
+    AppendInfo, AppendOptions, ColdReads, Cut, Isolation, Judged, Log, ReadRequest, ReadResult,
+    TimestampOffset,
 };
 pub use producer::{ActiveProducer, Origin};
 pub use txn_index::AbortedTxn;

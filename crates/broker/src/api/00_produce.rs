@@ -1,17 +1,22 @@
 //! Produce (0), versions 3-13; 0-2 are advertised because librdkafka concludes from them which codecs
 //! it may use (KAFKA-18659), and never served.
 //!
-//! Appends at once, in the request's order; the answer waits until the flush has covered it.
+//! Appends at once, in the request's order; the answer waits until the flush has covered it. A batch that opens to
+//! far more than its size is judged by threads of its own first, and nothing more is read from the connection until
+//! all of the request is appended and answered.
 //! Transactional batches are refused until transactions are there.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use millstream_log::{AppendOptions, Origin};
-use millstream_protocol::messages::{
-    ProduceRequest, ProduceResponse,
-    produce_request::{PartitionProduceData, TopicProduceData},
-    produce_response::{BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse},
+use millstream_log::{AppendOptions, Judged, Origin};
+use millstream_protocol::{
+    ResponseFrame,
+    messages::{
+        ProduceRequest, ProduceResponse,
+        produce_request::{PartitionProduceData, TopicProduceData},
+        produce_response::{BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse},
+    },
 };
 use millstream_record::{BatchError, Compression, batch::BatchHeader};
 use millstream_types::{ErrorCode, Offset, PartitionId, TimestampMs};
@@ -21,7 +26,8 @@ use crate::{
     error_map::Failure,
     partitions::{Partition, Topic},
     parts::Parts,
-    server::response::Reply,
+    server::{RequestMemory, response::Reply},
+    workers::Workers,
 };
 
 /// From this version on topics are named by id.
@@ -45,11 +51,28 @@ pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: Produ
         may_write_internal: context.client_id.as_deref() == Some(ADMIN_CLIENT_ID),
         now: parts.clock.now(),
         waits: Vec::new(),
+        deferred: Vec::new(),
     };
     let topics = request.topic_data.into_iter().enumerate();
     let responses = topics.map(|(place, topic)| appending.topic(place, topic)).collect();
-    let waits = appending.waits;
+    let Appending { waits, deferred, .. } = appending;
     let response = ProduceResponse { responses, ..Default::default() };
+    if !deferred.is_empty() {
+        let memory = RequestMemory::of_whole(&parts.memory, context.frame_bytes);
+        let appended = append_deferred(Arc::clone(parts), response, waits, deferred, memory);
+        return match acks {
+            // An answer of no bytes: the connection goes on.
+            0 => Reply::Exclusive(Box::pin(async {
+                let (response, _) = appended.await;
+                (!failed(&response)).then(ResponseFrame::default)
+            })),
+            -1 => context.later(async move {
+                let (response, waits) = appended.await;
+                flushed(response, waits, timeout).await
+            }),
+            _ => context.later(async { appended.await.0 }),
+        };
+    }
     match acks {
         // Without an answer there is only one way to tell of an error.
         0 if failed(&response) => Reply::Close,
@@ -105,6 +128,7 @@ struct Appending<'a> {
     may_write_internal: bool,
     now: TimestampMs,
     waits: Vec<Wait>,
+    deferred: Vec<Deferred>,
 }
 
 impl Appending<'_> {
@@ -134,57 +158,45 @@ impl Appending<'_> {
 
     fn partition(
         &mut self,
-        topic: &Topic,
+        topic: &Arc<Topic>,
         place: (usize, usize),
         data: PartitionProduceData,
     ) -> PartitionProduceResponse {
         topic.metrics.total_produce_requests.inc();
         let records = data.records.unwrap_or_default().into_bytes();
-        let bytes = records.len() as u64;
-        let (failure, record_errors) = match self.append(topic, place, PartitionId(data.index), records) {
-            Ok(response) => {
-                topic.metrics.bytes_in.inc_by(bytes);
-                return response;
+        let bytes = records.len();
+        match self.append(topic, place, PartitionId(data.index), records) {
+            Ok(Some((response, wait))) => {
+                self.waits.push(wait);
+                appended(topic, bytes);
+                response
             }
-            Err(Refused::Failure(failure)) => (failure, Vec::new()),
-            Err(Refused::Append(error)) => {
-                let record_errors = error.record_errors();
-                (Failure::from(error), record_errors)
-            }
-        };
-        topic.metrics.failed_produce_requests.inc();
-        topic.metrics.bytes_rejected.inc_by(bytes);
-        refusal(data.index, failure, record_errors)
+            // Until it is appended.
+            Ok(None) => PartitionProduceResponse { index: data.index, ..Default::default() },
+            Err(refused) => refused.response(topic, data.index, bytes),
+        }
     }
 
+    /// `None`: it is deferred.
     fn append(
         &mut self,
-        topic: &Topic,
+        topic: &Arc<Topic>,
         place: (usize, usize),
         id: PartitionId,
         records: Bytes,
-    ) -> Result<PartitionProduceResponse, Refused> {
+    ) -> Result<Option<(PartitionProduceResponse, Wait)>, Refused> {
         self.check(topic, &records)?;
         let partition = topic.partition(id)?;
         let leader_epoch = partition.leader_epoch();
         let options = AppendOptions { leader_epoch, origin: Origin::Client, now: self.now };
-        let info = partition.log.append(records, options).map_err(Refused::Append)?;
-        if !info.duplicate {
-            topic.metrics.messages_in.inc_by(info.end_offset().since(info.base_offset).unsigned_abs());
+        match partition.log.judge_quickly(records.clone(), options).map_err(Refused::Append)? {
+            Some(judged) => append_judged(topic, place, partition, judged, options).map(Some),
+            None => {
+                let topic = Arc::clone(topic);
+                self.deferred.push(Deferred { topic, place, partition, records, options });
+                Ok(None)
+            }
         }
-        let wait = Wait { until: info.end_offset(), place, partition };
-        if wait.is_over() {
-            // Nothing is flushed before it counts (durability=os): readers may have it now.
-            wait.partition.waiters.wake_all();
-        }
-        self.waits.push(wait);
-        Ok(PartitionProduceResponse {
-            index: id.0,
-            base_offset: info.base_offset.0,
-            log_append_time_ms: TimestampMs::to_wire(info.log_append_time),
-            log_start_offset: info.log_start_offset.0,
-            ..Default::default()
-        })
     }
 
     /// What Kafka checks before it looks at the partition.
@@ -219,9 +231,105 @@ impl Appending<'_> {
     }
 }
 
+/// A batch that takes long to judge.
+struct Deferred {
+    topic: Arc<Topic>,
+    place: (usize, usize),
+    partition: Arc<Partition>,
+    records: Bytes,
+    options: AppendOptions,
+}
+
+impl Deferred {
+    async fn append(
+        self,
+        openers: &Workers,
+        memory: Arc<RequestMemory>,
+    ) -> Result<(PartitionProduceResponse, Wait), Refused> {
+        let Self { topic, place, partition, records, options } = self;
+        let log = Arc::clone(&partition.log);
+        // A thread that has begun keeps the records when the connection is gone, so they go on being counted.
+        let judging = move || {
+            let _memory = memory;
+            log.judge(records, options)
+        };
+        let judged = openers.run(judging).await;
+        append_judged(&topic, place, partition, judged.map_err(Refused::Append)?, options)
+    }
+}
+
+async fn append_deferred(
+    parts: Arc<Parts>,
+    mut response: ProduceResponse,
+    mut waits: Vec<Wait>,
+    deferred: Vec<Deferred>,
+    memory: RequestMemory,
+) -> (ProduceResponse, Vec<Wait>) {
+    let memory = Arc::new(memory);
+    for deferred in deferred {
+        let (topic, place, bytes) = (Arc::clone(&deferred.topic), deferred.place, deferred.records.len());
+        let outcome = deferred.append(&parts.openers, Arc::clone(&memory)).await;
+        let response = &mut response.responses[place.0].partition_responses[place.1];
+        *response = match outcome {
+            Ok((response, wait)) => {
+                waits.push(wait);
+                appended(&topic, bytes);
+                response
+            }
+            Err(refused) => refused.response(&topic, response.index, bytes),
+        };
+    }
+    (response, waits)
+}
+
+fn append_judged(
+    topic: &Topic,
+    place: (usize, usize),
+    partition: Arc<Partition>,
+    judged: Judged,
+    options: AppendOptions,
+) -> Result<(PartitionProduceResponse, Wait), Refused> {
+    let info = partition.log.append_judged(judged, options).map_err(Refused::Append)?;
+    if !info.duplicate {
+        topic.metrics.messages_in.inc_by(info.end_offset().since(info.base_offset).unsigned_abs());
+    }
+    let response = PartitionProduceResponse {
+        index: partition.id.partition.0,
+        base_offset: info.base_offset.0,
+        log_append_time_ms: TimestampMs::to_wire(info.log_append_time),
+        log_start_offset: info.log_start_offset.0,
+        ..Default::default()
+    };
+    let wait = Wait { until: info.end_offset(), place, partition };
+    if wait.is_over() {
+        // Nothing is flushed before it counts (durability=os): readers may have it now.
+        wait.partition.waiters.wake_all();
+    }
+    Ok((response, wait))
+}
+
+fn appended(topic: &Topic, bytes: usize) {
+    topic.metrics.bytes_in.inc_by(bytes as u64);
+}
+
 enum Refused {
     Failure(Failure),
     Append(millstream_log::AppendError),
+}
+
+impl Refused {
+    fn response(self, topic: &Topic, index: i32, bytes: usize) -> PartitionProduceResponse {
+        let (failure, record_errors) = match self {
+            Self::Failure(failure) => (failure, Vec::new()),
+            Self::Append(error) => {
+                let record_errors = error.record_errors();
+                (Failure::from(error), record_errors)
+            }
+        };
+        topic.metrics.failed_produce_requests.inc();
+        topic.metrics.bytes_rejected.inc_by(bytes as u64);
+        refusal(index, failure, record_errors)
+    }
 }
 
 impl<F: Into<Failure>> From<F> for Refused {

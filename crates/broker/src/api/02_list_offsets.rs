@@ -11,7 +11,7 @@ use millstream_protocol::messages::{
 };
 use millstream_types::{ErrorCode, LeaderEpoch, Offset, PartitionId, TimestampMs};
 
-use super::context::{RequestContext, blocking};
+use super::context::RequestContext;
 use crate::{error_map::Failure, partitions::Partition, parts::Parts, server::response::Reply};
 
 const LEADER_EPOCH_FROM: i16 = 4;
@@ -50,23 +50,24 @@ pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: ListO
     let version = context.version;
     let twice = named_twice(&request);
     let parts = Arc::clone(parts);
-    // Searching by timestamp reads segments: not on the thread that serves connections.
-    context.later(blocking(move || {
+    context.later(async move {
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
-            let answer = |wanted: ListOffsetsPartition| {
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for wanted in topic.partitions {
+                // There may be a million.
+                tokio::task::consume_budget().await;
                 let index = wanted.partition_index;
                 let outcome = match twice.contains(&(topic.name.clone(), index)) {
                     true => Err(ErrorCode::InvalidRequest.into()),
-                    false => find(&parts, &topic.name, &wanted, version, isolation),
+                    false => find(&parts, &topic.name, &wanted, version, isolation).await,
                 };
-                outcome.unwrap_or_else(|failure: Failure| failed(index, failure.code))
-            };
-            let partitions = topic.partitions.into_iter().map(answer).collect();
+                partitions.push(outcome.unwrap_or_else(|failure: Failure| failed(index, failure.code)));
+            }
             topics.push(ListOffsetsTopicResponse { name: topic.name, partitions, ..Default::default() });
         }
         ListOffsetsResponse { topics, ..Default::default() }
-    }))
+    })
 }
 
 fn named_twice(request: &ListOffsetsRequest) -> HashSet<(String, i32)> {
@@ -92,7 +93,7 @@ struct Found {
     epoch: Option<LeaderEpoch>,
 }
 
-fn find(
+async fn find(
     parts: &Parts,
     topic: &str,
     wanted: &ListOffsetsPartition,
@@ -103,7 +104,15 @@ fn find(
     let topic = parts.partitions.topic(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let partition = topic.partition(PartitionId(wanted.partition_index))?;
     partition.check_leader_epoch(LeaderEpoch::from_wire(wanted.current_leader_epoch))?;
-    let found = search(&partition, sought, isolation)?;
+    let found = match sought {
+        // Reads segments and opens batches: not on the threads that serve connections. One partition at a time,
+        // so that a request for many does not keep out all others.
+        Sought::MaxTimestamp | Sought::At(_) => {
+            let partition = Arc::clone(&partition);
+            parts.openers.run(move || search(&partition, sought, isolation)).await?
+        }
+        _ => search(&partition, sought, isolation)?,
+    };
     Ok(ListOffsetsPartitionResponse {
         partition_index: wanted.partition_index,
         timestamp: TimestampMs::to_wire(found.as_ref().and_then(|f| f.timestamp)),

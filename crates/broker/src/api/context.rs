@@ -17,6 +17,8 @@ pub(super) struct RequestContext {
     pub(super) correlation_id: i32,
     pub(super) client_id: Option<String>,
     pub(super) connection: Arc<ConnectionContext>,
+    /// Of the whole request, as it came.
+    pub(super) frame_bytes: usize,
     metrics: Arc<Metrics>,
     received: Instant,
 }
@@ -25,6 +27,7 @@ impl RequestContext {
     pub(super) fn new(
         header: RequestHeader,
         key: ApiKey,
+        frame_bytes: usize,
         connection: &Arc<ConnectionContext>,
         metrics: &Arc<Metrics>,
     ) -> Self {
@@ -34,6 +37,7 @@ impl RequestContext {
             correlation_id: header.correlation_id,
             client_id: header.client_id,
             connection: Arc::clone(connection),
+            frame_bytes,
             metrics: Arc::clone(metrics),
             received: Instant::now(),
         }

@@ -118,6 +118,7 @@ impl Api {
 
     /// Runs one request. What cannot be read closes the connection, as in Kafka.
     pub(crate) fn handle(&self, frame: Bytes, connection: &Arc<ConnectionContext>) -> Reply {
+        let frame_bytes = frame.len();
         let mut reader = Reader::new(frame);
         let (key, header) = match read_request_header(&mut reader) {
             Ok(read) => read,
@@ -126,7 +127,7 @@ impl Api {
                 return Reply::Close;
             }
         };
-        let context = RequestContext::new(header, key, connection, &self.parts.metrics);
+        let context = RequestContext::new(header, key, frame_bytes, connection, &self.parts.metrics);
         let (version, peer) = (context.version, connection.peer);
         if !offered_versions(key).contains(&version) {
             if key == ApiKey::ApiVersions {

@@ -7,6 +7,9 @@
 //! a part would wait for each other. While somebody waits, a request that is not whole some time after it began is
 //! given up with its connection: neither a byte now and then nor a part that never ends keeps others out for longer.
 //!
+//! A whole request that has to wait until its batches are judged is in memory, so it counts, and what is not whole
+//! yet waits for room.
+//!
 //! An answer is in memory already. When there are too many, those that have waited longest to be taken are given
 //! up with their connections. Records that are sent from their file are in no memory and do not count.
 
@@ -104,7 +107,7 @@ impl Memory {
 #[derive(Debug)]
 pub(crate) struct TooLong;
 
-/// The memory of a request that is not whole yet.
+/// The memory of a request that is not whole yet, or waits to be judged.
 pub(crate) struct RequestMemory {
     memory: Arc<Memory>,
     held: usize,
@@ -120,6 +123,13 @@ impl RequestMemory {
     /// There is little left for a new request.
     pub(crate) fn is_short(&self) -> bool {
         self.memory.available() < SHORT_BYTES
+    }
+
+    /// A whole request that has to wait: it is there already, whether there is room or not.
+    pub(crate) fn of_whole(memory: &Arc<Memory>, bytes: usize) -> Self {
+        let mut whole = Self::new(Arc::clone(memory));
+        whole.hold(bytes);
+        whole
     }
 
     /// Counts the beginning of a request, which is there already.

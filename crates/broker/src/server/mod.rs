@@ -11,4 +11,4 @@ pub(crate) use connection::{ConnectionContext, ConnectionSettings};
 pub(crate) use limits::ConnectionLimits;
 pub use listener::BindError;
 pub(crate) use listener::{BoundListener, Tuning, bind, serve};
-pub(crate) use memory::Memory;
+pub(crate) use memory::{Memory, RequestMemory};

@@ -8,7 +8,7 @@ use millstream_types::{LeaderEpoch, Offset, TimestampMs};
 
 use super::{
     Appender, Log, Mark,
-    prepare::{Prepared, Rules},
+    prepare::{Prepared, Rules, quickly_opened_bytes_max},
 };
 use crate::{
     config::LogConfig,
@@ -46,6 +46,10 @@ impl AppendInfo {
     }
 }
 
+/// Batches that were found to be in order, and are as the topic wants them.
+#[derive(Debug)]
+pub struct Judged(Vec<Prepared>);
+
 impl Log {
     /// Appends one client batch, or several of the broker's own, all or nothing. Returns when they are
     /// written; they are durable once the high watermark has passed them.
@@ -54,16 +58,50 @@ impl Log {
         batches: Bytes,
         options: AppendOptions,
     ) -> Result<AppendInfo, AppendError> {
+        let judged = self.judge(batches, options)?;
+        self.append_judged(judged, options)
+    }
+
+    /// The part of an append that may take long: a batch is opened, whatever its size is then.
+    pub fn judge(&self, batches: Bytes, options: AppendOptions) -> Result<Judged, AppendError> {
+        self.judge_up_to(self.dir.shared.decompressed_bytes_max, batches, options)
+    }
+
+    /// As [`Self::judge`], unless the batch opens to far more than its size: then `None`, and no more than in
+    /// proportion to its size was done.
+    pub fn judge_quickly(
+        &self,
+        batches: Bytes,
+        options: AppendOptions,
+    ) -> Result<Option<Judged>, AppendError> {
+        let max = self.dir.shared.decompressed_bytes_max;
+        let opened_max = quickly_opened_bytes_max(batches.len()).min(max);
+        match self.judge_up_to(opened_max, batches, options) {
+            Err(error) if error.is_opened_too_large() && opened_max < max => Ok(None),
+            judged => judged.map(Some),
+        }
+    }
+
+    fn judge_up_to(
+        &self,
+        decompressed_bytes_max: usize,
+        batches: Bytes,
+        options: AppendOptions,
+    ) -> Result<Judged, AppendError> {
         self.check_online()?;
-        let config = self.config();
-        let rules = Rules {
-            partition: &self.partition,
-            config: &config,
-            options: &options,
-            decompressed_bytes_max: self.dir.shared.decompressed_bytes_max,
-        };
-        let mut prepared = rules.prepare(batches)?;
-        let appended = self.append_prepared(&mut prepared, &config, &options);
+        let (partition, config) = (&self.partition, &*self.config());
+        let rules = Rules { partition, config, options: &options, decompressed_bytes_max };
+        rules.prepare(batches).map(Judged)
+    }
+
+    /// Appends what was judged, with the same options.
+    pub fn append_judged(
+        self: &Arc<Self>,
+        judged: Judged,
+        options: AppendOptions,
+    ) -> Result<AppendInfo, AppendError> {
+        let Judged(mut prepared) = judged;
+        let appended = self.append_prepared(&mut prepared, &self.config(), &options);
         if appended.is_err() && self.unsynced.lock().indexes_from.is_some() {
             // A roll was begun, and what it wrote is to be synced all the same.
             self.enqueue();

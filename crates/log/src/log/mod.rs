@@ -31,7 +31,7 @@ use std::{
 use millstream_types::{LeaderEpoch, Offset, TimestampMs, TopicPartition, Uuid};
 use parking_lot::{Mutex, RwLock};
 
-pub use append::{AppendInfo, AppendOptions};
+pub use append::{AppendInfo, AppendOptions, Judged};
 pub(crate) use checkpoint::PendingCheckpoint;
 pub(crate) use flush::PendingFlush;
 pub(crate) use load::{LoadOptions, Loaded, create, load};

@@ -21,6 +21,15 @@ use crate::{
 
 /// More is never in a control batch.
 const CONTROL_BYTES_MAX: usize = 1 << 20;
+/// Most records get no smaller than by this when they are packed.
+const QUICK_EXPANSION_MAX: usize = 16;
+const QUICK_BYTES: std::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
+
+/// To how much a batch of a size may open and still be judged where time is short: in proportion to what its
+/// sender has sent, and a few milliseconds' worth at most.
+pub(super) fn quickly_opened_bytes_max(batch_bytes: usize) -> usize {
+    batch_bytes.saturating_mul(QUICK_EXPANSION_MAX).clamp(*QUICK_BYTES.start(), *QUICK_BYTES.end())
+}
 
 /// A batch ready to be written once its offset is known.
 #[derive(Debug)]

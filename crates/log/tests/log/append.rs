@@ -303,3 +303,26 @@ fn an_append_of_many_threads_loses_and_reorders_nothing() {
         assert_eq!(sequences, (0..100).map(|n| n * 3).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn a_batch_that_opens_to_far_more_than_its_size_is_not_judged_quickly_and_appends_like_any_other() {
+    let data = Data::new();
+    let dirs = data.open();
+    let log = create(&dirs, LogConfig::default());
+    let quickly = |bytes: Bytes| log.judge_quickly(bytes, options(Origin::Client));
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        let compressed = |count, value_bytes| {
+            batch(BatchOptions { compression: codec, ..BatchOptions::default() }, count, value_bytes)
+        };
+        assert!(quickly(compressed(10, 6 << 10)).unwrap().is_some(), "{codec}: 60 KiB");
+        let bomb = compressed(2, 2 << 20);
+        assert!(quickly(bomb.clone()).unwrap().is_none(), "{codec}: 4 MiB");
+        let end = log.log_end_offset();
+        let judged = log.judge(bomb, options(Origin::Client)).unwrap();
+        assert_eq!(log.append_judged(judged, options(Origin::Client)).unwrap().base_offset, end);
+    }
+    assert!(quickly(plain(2, 200 << 10)).unwrap().is_some(), "what is not compressed is not opened");
+    let mut damaged = compressed(Compression::Gzip, 2).to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert_eq!(quickly(damaged.into()).unwrap_err().error_code(), ErrorCode::CorruptMessage);
+}

@@ -1,7 +1,7 @@
 //! Going through a batch's records for what a broker wants of them, without holding them open: a batch that is
 //! small on the wire may be any size when it is opened.
 //!
-//! What opens to a few megabytes is opened into a buffer that the thread keeps and read there, as most batches are;
+//! What opens to a megabyte is opened into a buffer that the thread keeps and read there, as most batches are;
 //! of anything larger only a window is in memory, and keys and values are passed over.
 
 use std::{cell::RefCell, io::Read, ops::ControlFlow};
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A thread keeps a buffer of up to this size for what it opens.
-const OPENED_BYTES_MAX: usize = 2 << 20;
+const OPENED_BYTES_MAX: usize = 1 << 20;
 const WINDOW_BYTES: usize = 32 << 10;
 
 /// What is to be known of a record without its contents.
