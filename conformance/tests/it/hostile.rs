@@ -28,7 +28,7 @@ use crate::{
 
 const GROWTH_MAX_KB: u64 = 30 << 10;
 const BYSTANDERS_TOPIC: &str = "bystander";
-const QUIET_CALLS: usize = 100;
+const QUIET_CALLS: usize = 500;
 
 /// How many of something there are: `count` at scale 1.
 fn scaled(count: usize) -> usize {
@@ -86,14 +86,17 @@ impl Siege {
         });
         let growth_kb = after.peak_kb.saturating_sub(before.kb);
         eprintln!(
-            "hostile: {}: RSS {:.1} MB, at most {:.1} MB during the attack\n  write and read: {} without, {} with\n  connect: {} without, {} with",
+            "hostile: {}: RSS {:.1} MB, at most {:.1} MB during the attack\n  \
+             write and read: {} without, {} with: p99 × {:.1}\n  connect: {} without, {} with: p99 × {:.1}",
             self.name,
             before.kb as f64 / 1024.0,
             after.peak_kb as f64 / 1024.0,
             self.quiet.write_and_read,
             beside.write_and_read,
+            beside.write_and_read.p99_ms() / self.quiet.write_and_read.p99_ms(),
             self.quiet.connect,
             beside.connect,
+            beside.connect.p99_ms() / self.quiet.connect.p99_ms(),
         );
         // A JVM's memory is its heap, which does not tell who had it.
         if self.target.kind() == Kind::Millstream {
@@ -145,12 +148,21 @@ struct Served {
 #[derive(Default)]
 struct Latencies(Vec<Duration>);
 
-impl std::fmt::Display for Latencies {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Latencies {
+    fn at_ms(&self, per_mille: usize) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort();
-        let at = |per_mille: usize| sorted[(sorted.len() - 1) * per_mille / 1000].as_secs_f64() * 1000.0;
-        write!(f, "p50 {:.2} p99 {:.2} ms ({} calls)", at(500), at(990), sorted.len())
+        sorted[(sorted.len() - 1) * per_mille / 1000].as_secs_f64() * 1000.0
+    }
+
+    fn p99_ms(&self) -> f64 {
+        self.at_ms(990)
+    }
+}
+
+impl std::fmt::Display for Latencies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "p50 {:.2} p99 {:.2} ms ({} calls)", self.at_ms(500), self.p99_ms(), self.0.len())
     }
 }
 

@@ -1,9 +1,14 @@
 //! More connections than anybody needs.
 
-use std::net::TcpStream;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
 
 use millstream_protocol::messages::ApiVersionsRequest;
-use millstream_testkit::{Connection, Kind, Target, TargetOptions, wait_until};
+use millstream_testkit::{Connection, Kind, Running, Target, TargetOptions, wait_until};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::{Siege, scaled};
@@ -35,6 +40,62 @@ fn many_connections_are_served_and_cost_little() {
     }
 }
 
+#[test]
+fn whoever_behaves_is_served_while_connections_come_and_go_without_end() {
+    const ATTACKERS: usize = 4;
+    let siege = Siege::begin("connections that come and go", TargetOptions::default());
+    siege.attack(|target| {
+        let flood = || {
+            for index in 0..scaled(500) {
+                match index % 3 {
+                    0 => drop(TcpStream::connect(target.bootstrap()).unwrap()),
+                    1 => drop(TcpStream::connect(target.bootstrap()).unwrap().write_all(b"GET / HTTP/1.1")),
+                    _ => {
+                        let mut connection = Connection::open(target.bootstrap()).unwrap();
+                        assert_eq!(connection.call(0, &ApiVersionsRequest::default()).unwrap().error_code, 0);
+                    }
+                }
+            }
+        };
+        thread::scope(|scope| (0..ATTACKERS).for_each(|_| drop(scope.spawn(flood))));
+    });
+}
+
+/// Of Apache Kafka's log nothing is demanded.
+#[test]
+fn refused_connections_are_all_counted_and_told_now_and_then() {
+    const REFUSED: usize = 200;
+    const PAUSE: Duration = Duration::from_secs(5);
+    if Kind::from_env().unwrap() == Kind::Kafka {
+        return;
+    }
+    let target = Target::start(TargetOptions::default().set("max.connections.per.ip", 2)).unwrap();
+    let mut held = [(); 2].map(|()| Connection::open(target.bootstrap()).unwrap());
+    for connection in &mut held {
+        assert_eq!(connection.call(0, &ApiVersionsRequest::default()).unwrap().error_code, 0);
+    }
+    let began = Instant::now();
+    for _ in 0..REFUSED {
+        Connection::open(target.bootstrap()).unwrap().expect_close().unwrap();
+    }
+    let lines_max = 1 + (began.elapsed().as_secs() / PAUSE.as_secs()) as usize;
+    let lines = target.output().matches("connection refused").count();
+    assert!((1..=lines_max).contains(&lines), "{lines} lines: {}", target.output());
+    let counted =
+        format!("millstream_connections_limited_total{{limit=\"max.connections.per.ip\"}} {REFUSED}");
+    let metrics = metrics(&target);
+    assert!(metrics.contains(&counted), "{metrics}");
+}
+
+fn metrics(target: &Running) -> String {
+    let console = target.ready_line()["console"].as_str().unwrap().to_owned();
+    let mut stream = TcpStream::connect(console.strip_prefix("http://").unwrap()).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// Apache Kafka is not asked: a JVM with so few does not start.
 #[test]
 fn connections_leave_descriptors_to_the_logs() {
@@ -48,7 +109,7 @@ fn connections_leave_descriptors_to_the_logs() {
     let mut session = Session::open(&target);
     session.topic("before", &[]);
     let connections: Vec<_> = (0..FILES).map(|_| TcpStream::connect(target.bootstrap()).unwrap()).collect();
-    wait_until("connections to be refused", std::time::Duration::from_secs(30), || {
+    wait_until("connections to be refused", Duration::from_secs(30), || {
         Ok(target.output().contains("ulimit -n").then_some(()))
     })
     .unwrap();
@@ -57,7 +118,7 @@ fn connections_leave_descriptors_to_the_logs() {
         assert_eq!(session.append(topic, 0, batch(&["x"])), 0);
     }
     drop(connections);
-    wait_until("a connection to be served", std::time::Duration::from_secs(30), || {
+    wait_until("a connection to be served", Duration::from_secs(30), || {
         let served =
             Connection::open(target.bootstrap()).and_then(|mut c| c.call(0, &ApiVersionsRequest::default()));
         Ok(served.is_ok().then_some(()))

@@ -19,6 +19,7 @@ use super::{
     frame::{FrameError, FrameReader},
     limits::Permit,
     memory::RequestMemory,
+    repeats::Repeats,
     response::{Pending, Reply, WriteError, write_all},
 };
 use crate::{api::Api, options::Advertised};
@@ -100,7 +101,7 @@ pub(crate) async fn run(
     };
     drop(connection);
     if let Err(reason) = ended {
-        reason.report(&context, api.metrics());
+        reason.report(&context, api.metrics(), permit.repeats());
     }
     api.metrics().connections.dec();
 }
@@ -119,7 +120,7 @@ enum Broken {
 }
 
 impl Broken {
-    fn report(&self, context: &ConnectionContext, metrics: &Metrics) {
+    fn report(&self, context: &ConnectionContext, metrics: &Metrics, repeats: &Repeats) {
         if let Some(limit) = self.limit() {
             metrics.limited(limit);
         }
@@ -130,7 +131,20 @@ impl Broken {
             }
             // What everybody meets with who does nothing, or has been told already for all of them.
             Self::Idle | Self::Excess => debug!(%peer, "connection closed: {self}"),
-            _ => warn!(%peer, "connection closed: {self}"),
+            _ => {
+                if let Some(left_out) = repeats.line(self.kind()) {
+                    warn!(%peer, "connection closed: {self}{left_out}");
+                }
+            }
+        }
+    }
+
+    /// Of the line about it: what is worth a line of its own.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Read(FrameError::TooLarge { hint, .. }) => hint,
+            Self::Read(FrameError::Truncated { .. }) => "truncated",
+            _ => self.limit().unwrap_or_default(),
         }
     }
 

@@ -23,6 +23,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use super::repeats::Repeats;
 use crate::settings::Current;
 
 /// Kafka averages the rate over eleven windows of a second of which the last has just begun, so that
@@ -38,6 +39,8 @@ pub(crate) struct ConnectionLimits {
     /// A connection was closed, or the limits changed.
     moved: Notify,
     metrics: Arc<Metrics>,
+    /// Of the lines about connections.
+    pub(super) repeats: Repeats,
     /// From which the last use of a connection is counted.
     started: Instant,
 }
@@ -87,6 +90,7 @@ impl ConnectionLimits {
             open: Mutex::default(),
             moved: Notify::new(),
             metrics,
+            repeats: Repeats::default(),
             started,
         })
     }
@@ -135,14 +139,18 @@ impl ConnectionLimits {
                 Admission::Admitted(permit) => break permit,
                 Admission::TooManyFromAddress(limit) => {
                     self.metrics.limited("max.connections.per.ip");
-                    warn!(%address, "connection refused: max.connections.per.ip is {limit} for it");
+                    if let Some(left_out) = self.repeats.line("max.connections.per.ip") {
+                        warn!(%address, "connection refused: max.connections.per.ip is {limit} for it{left_out}");
+                    }
                     return None;
                 }
                 Admission::Full(_) if is_delayed => moved.await,
                 Admission::Full(limit) => {
                     is_delayed = true;
                     self.metrics.limited("max.connections");
-                    warn!(%address, "connections wait for others to close: max.connections is {limit}");
+                    if let Some(left_out) = self.repeats.line("max.connections") {
+                        warn!(%address, "connections wait for others to close: max.connections is {limit}{left_out}");
+                    }
                     moved.await;
                 }
             }
@@ -150,7 +158,9 @@ impl ConnectionLimits {
         let throttled = self.arrivals.lock().take(Instant::now());
         if !throttled.is_zero() {
             self.metrics.limited("max.connection.creation.rate");
-            info!(%address, ?throttled, "connection delayed: max.connection.creation.rate is exceeded");
+            if let Some(left_out) = self.repeats.line("max.connection.creation.rate") {
+                info!(%address, ?throttled, "connection delayed: max.connection.creation.rate is exceeded{left_out}");
+            }
             tokio::time::sleep(throttled).await;
         }
         Some(permit)
@@ -197,6 +207,10 @@ impl Permit {
     /// The connection was used.
     pub(crate) fn touch(&self, at: Instant) {
         self.place.last_used_ns.store(self.limits.since_start_ns(at), Ordering::Relaxed);
+    }
+
+    pub(super) fn repeats(&self) -> &Repeats {
+        &self.limits.repeats
     }
 
     /// Waits until the connection has to go because there are too many.

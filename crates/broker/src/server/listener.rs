@@ -215,7 +215,9 @@ impl Accepting {
                 },
                 Err(error) => {
                     // EMFILE and its kin: the connection stays in the backlog until somebody leaves.
-                    warn!(%error, listener = %self.name, "cannot accept a connection");
+                    if let Some(left_out) = self.limits.repeats.line("accept") {
+                        warn!(%error, listener = %self.name, "cannot accept a connection{left_out}");
+                    }
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
             }
@@ -225,7 +227,10 @@ impl Accepting {
     async fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         if u64::try_from(stream.as_raw_fd()).unwrap_or(0) >= self.files_max {
             self.api.metrics().limited("open files");
-            warn!(%peer, "connection refused: of the files that may be open (ulimit -n), {} are", self.files_max);
+            if let Some(left_out) = self.limits.repeats.line("open files") {
+                let files = self.files_max;
+                warn!(%peer, "connection refused: of the files that may be open (ulimit -n), {files} are{left_out}");
+            }
             return;
         }
         let Some(permit) = self.limits.admit(peer.ip()).await else { return };

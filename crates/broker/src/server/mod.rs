@@ -5,6 +5,7 @@ mod frame;
 mod limits;
 mod listener;
 mod memory;
+mod repeats;
 pub(crate) mod response;
 
 pub(crate) use connection::{ConnectionContext, ConnectionSettings};
