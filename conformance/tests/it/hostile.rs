@@ -7,6 +7,7 @@
 mod bombs;
 mod bytes;
 mod many;
+mod queue;
 mod random;
 mod recorder;
 mod slow;
