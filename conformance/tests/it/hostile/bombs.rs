@@ -19,7 +19,7 @@ const BOMBS: [(Compression, usize); 4] = [
     (Compression::Zstd, 100 << 20),
 ];
 /// At once.
-const ATTACKERS_MAX: usize = 20;
+const ATTACKERS_MAX: usize = 6;
 const TOPIC: &str = "bombs";
 /// Of the record with the largest timestamp, for which the batch is opened again.
 const MAX_TIMESTAMP: i64 = -3;
