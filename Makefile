@@ -46,6 +46,9 @@ torture: build tools ## the long run: 200 kills, 20 power cuts, 1,000 flipped bi
 bench: build tools ## Millstream beside a real Apache Kafka and the floor; writes bench/RESULTS.md (ARGS=--resume, --long)
 	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN) $(ARGS)
 
+soak: build ## an hour of everything at once, and whether the broker grows by it; writes bench/SOAK.md (ARGS=--minutes N)
+	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN) soak $(ARGS)
+
 tools:
 	conformance/install.sh test
 
@@ -62,4 +65,4 @@ deny: ## licences and sources of all dependencies
 fmt: ## format all Rust
 	cargo fmt --all
 
-.PHONY: help run build check test conformance torture bench tools lint deny fmt
+.PHONY: help run build check test conformance torture bench soak tools lint deny fmt

@@ -113,7 +113,7 @@ fn colour(subject: Subject) -> &'static str {
 }
 
 /// 1, 2 or 5 times a power of ten.
-fn nice_above(value: f64) -> f64 {
+pub(crate) fn nice_above(value: f64) -> f64 {
     let power = 10_f64.powf(value.max(1e-3).log10().floor());
     [1.0, 2.0, 5.0, 10.0].into_iter().map(|step| step * power).find(|top| *top >= value).unwrap_or(1.0)
 }

@@ -2,7 +2,7 @@
 //!
 //! The same client (librdkafka; Kafka's Java tools as a second opinion) loads each in turn, round after
 //! round, so that what the machine does meanwhile meets all alike. Every run's figures are saved at once;
-//! the medians, their ratios and what was to be reached go to `RESULTS.md`. Knows the brokers from outside
+//! the medians, their ratios and what was to be reached go to `RESULTS.md`. `make soak` is in `soak`. Knows the brokers from outside
 //! only: their address, their process, their directory.
 
 mod chart;
@@ -20,6 +20,7 @@ mod produce;
 mod report;
 mod rounds;
 mod samples;
+mod soak;
 mod startup;
 mod targets;
 mod throughput;
@@ -31,7 +32,7 @@ use std::{
     env, fs,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::{self, ExitCode},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -47,7 +48,7 @@ use crate::{
 #[command(about = "Measures Millstream beside Apache Kafka and writes RESULTS.md")]
 struct Arguments {
     #[command(subcommand)]
-    command: Option<Internal>,
+    command: Option<Command>,
     #[command(flatten)]
     place: Place,
     /// Goes on where a benchmark was cut off, as far as it was to go
@@ -61,7 +62,9 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
-enum Internal {
+enum Command {
+    /// Loads Millstream with everything at once and for long, and fails if it grows; writes SOAK.md
+    Soak(soak::Arguments),
     /// The bare receive, write and flush loop, as a process of its own
     #[command(hide = true)]
     Floor { directory: PathBuf },
@@ -91,17 +94,22 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<()> {
-    if let Some(Internal::Floor { directory }) = arguments.command {
-        return floor::server::serve(&directory);
+    if let Some(Command::Floor { directory }) = &arguments.command {
+        return floor::server::serve(directory);
     }
     if let Some(bin) = &arguments.place.bin
         && env::var_os("MILLSTREAM_BIN").is_none()
     {
         // The launcher finds the binary by the environment.
         let bin = bin.canonicalize().with_context(|| bin.display().to_string())?;
-        let failure =
-            Command::new(env::current_exe()?).args(env::args_os().skip(1)).env("MILLSTREAM_BIN", bin).exec();
+        let failure = process::Command::new(env::current_exe()?)
+            .args(env::args_os().skip(1))
+            .env("MILLSTREAM_BIN", bin)
+            .exec();
         return Err(failure.into());
+    }
+    if let Some(Command::Soak(soak)) = &arguments.command {
+        return soak::run(soak, &arguments.place);
     }
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     let usual = if arguments.extent.is_partial() { own.join("partial") } else { own.to_owned() };

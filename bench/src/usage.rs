@@ -20,6 +20,12 @@ pub(crate) fn rss_mib(pid: u32) -> Result<f64> {
     Ok(kib.with_context(|| format!("{path} has no VmRSS"))? / 1024.0)
 }
 
+/// How many there are in one of its directories: `fd` for open descriptors, `task` for threads.
+pub(crate) fn entries(pid: u32, directory: &str) -> Result<usize> {
+    let path = format!("/proc/{pid}/{directory}");
+    Ok(fs::read_dir(&path).with_context(|| path.clone())?.count())
+}
+
 /// Bytes that it had to read from the disk: what was in memory does not count.
 pub(crate) fn disk_read_bytes(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/io");
@@ -58,5 +64,7 @@ mod tests {
         assert!(rss_mib(std::process::id()).unwrap() > 0.5);
         assert!(disk_read_bytes(std::process::id()).is_ok());
         assert!(is_alive(std::process::id()));
+        assert!(entries(std::process::id(), "fd").unwrap() >= 3);
+        assert!(entries(std::process::id(), "task").unwrap() >= 1);
     }
 }

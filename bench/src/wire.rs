@@ -42,7 +42,7 @@ impl Batch {
 }
 
 /// A whole produce request, `acks=all`, its length in front.
-fn produce_frame(topic: &str, partition: i32, batch: &Bytes) -> Result<Vec<u8>> {
+pub(crate) fn produce_frame(topic: &str, partition: i32, batch: &Bytes) -> Result<Vec<u8>> {
     let partition =
         PartitionProduceData { index: partition, records: Some(batch.clone().into()), ..Default::default() };
     let topic =
