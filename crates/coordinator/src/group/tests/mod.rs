@@ -122,7 +122,6 @@ impl Bench {
         self.now = end;
     }
 
-    /// The shard that the log makes, as after a restart; who waited is gone.
     /// The clock is set, and no time passes.
     fn set_clock(&mut self, by_ms: i64) {
         self.now = self.now.plus_ms(by_ms);
@@ -130,6 +129,7 @@ impl Bench {
         self.run_due();
     }
 
+    /// The shard that the log makes, as after a restart; who waited is gone.
     fn restart(&mut self) {
         self.restarts += 1;
         let mut shard = new_shard(&self.config, self.restarts);
