@@ -28,7 +28,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{Notify, mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{ClientConfig, Error, Result};
@@ -143,13 +143,23 @@ impl Connection {
 
     /// Sends a request in exactly this version, whatever the broker said it speaks.
     pub async fn send<R: Request>(&self, version: i16, request: &R) -> Result<R::Response> {
-        let body = self.exchange(version, request).await?;
-        match decode_response::<R>(body, version) {
-            Ok((_, response)) => Ok(response),
-            Err(error) => {
-                Err(Error::malformed(format!("the answer to {} version {version}", R::NAME), error))
-            }
-        }
+        self.begin(version, request).await?.await
+    }
+
+    /// Puts a request in line; what comes back waits for its answer. Requests are written in the order in
+    /// which they came into the line.
+    pub(crate) async fn begin<R: Request>(
+        &self,
+        version: i16,
+        request: &R,
+    ) -> Result<impl Future<Output = Result<R::Response>> + use<R>> {
+        let answer = self.exchange(version, request).await?;
+        Ok(async move {
+            let (_, response) = decode_response::<R>(answer.await?, version).map_err(|error| {
+                Error::malformed(format!("the answer to {} version {version}", R::NAME), error)
+            })?;
+            Ok(response)
+        })
     }
 
     /// Writes a request that is never answered: Produce with `acks=0`.
@@ -158,18 +168,28 @@ impl Connection {
         self.enqueue(Outgoing { frame, waiting: None }).await
     }
 
-    /// One request and the frame that answers it, from the correlation id on.
-    async fn exchange<R: Request>(&self, version: i16, request: &R) -> Result<Bytes> {
+    /// Puts a request in line; what comes back is the frame that answers it, from the correlation id on.
+    async fn exchange<R: Request>(
+        &self,
+        version: i16,
+        request: &R,
+    ) -> Result<impl Future<Output = Result<Bytes>> + use<R>> {
         let (frame, correlation_id) = self.encode(version, request)?;
         let (reply, answer) = oneshot::channel();
-        let limit = self.shared.request_timeout;
-        let answered = timeout(limit, async {
-            self.enqueue(Outgoing { frame, waiting: Some(Waiting { correlation_id, reply }) }).await?;
-            answer.await.unwrap_or_else(|_| Err(self.lost("closed")))
-        });
-        answered.await.unwrap_or_else(|_| {
-            self.shared.give_up.notify_one();
-            Err(Error::Timeout { what: format!("{} to {}", R::NAME, self.address()), limit, last: None })
+        let (connection, limit) = (self.clone(), self.shared.request_timeout);
+        let deadline = Instant::now() + limit;
+        let late = move |connection: &Self| {
+            connection.shared.give_up.notify_one();
+            let what = format!("{} to {}", R::NAME, connection.address());
+            Error::Timeout { what, limit, last: None }
+        };
+        let waiting = Some(Waiting { correlation_id, reply });
+        timeout_at(deadline, self.enqueue(Outgoing { frame, waiting })).await.map_err(|_| late(self))??;
+        Ok(async move {
+            match timeout_at(deadline, answer).await {
+                Ok(answered) => answered.unwrap_or_else(|_| Err(connection.lost("closed"))),
+                Err(_) => Err(late(&connection)),
+            }
         })
     }
 
@@ -198,7 +218,7 @@ impl Connection {
         };
         let mut version = ApiVersionsRequest::MAX_VERSION;
         loop {
-            let frame = self.exchange(version, &request).await?;
+            let frame = self.exchange(version, &request).await?.await?;
             let code = frame.get(CORRELATION_BYTES..).and_then(|body| body.first_chunk());
             let code = code.map_or(ErrorCode::None, |raw| ErrorCode::from_code(i16::from_be_bytes(*raw)));
             let refused = code == ErrorCode::UnsupportedVersion && version > 0;

@@ -4,9 +4,12 @@
 //! Order and duplicates. Batches of a partition are sent in the order of their records. With idempotence,
 //! several may be in flight, each with the sequence that follows the one before; when one comes back
 //! unanswered or refused, those behind it come back too (the broker refuses a gap), and all are sent again
-//! with the sequences they had. When a batch is given up, its sequences are missing for good: then
-//! everything whose fate is open is settled under the old producer id, a new one is asked for, and what is
-//! left is numbered anew from 0 (KIP-360). Without idempotence one batch per partition is in flight.
+//! with the sequences they had, one at a time: a broker remembers no more than five, and those that overtook
+//! one in doubt would push it out. One at a time too until the broker has taken the first, for a broker that
+//! does not know the producer begins with any sequence. When a batch is given up, its sequences are missing
+//! for good: then everything whose fate is open is settled under the old producer id, a new one is asked for,
+//! and what is left is numbered anew from 0 (KIP-360). Without idempotence one batch per partition is in
+//! flight.
 
 use std::{
     collections::BTreeMap,
@@ -149,7 +152,8 @@ impl<W> Accumulator<W> {
     }
 
     /// Whether nothing can be sent until [`Accumulator::set_identity`].
-    pub(crate) fn wants_identity(&self) -> bool {
+    pub(crate) fn wants_identity(&mut self) -> bool {
+        self.settle_identity();
         self.identity == Identity::Wanted && !self.is_empty()
     }
 
@@ -158,6 +162,7 @@ impl<W> Accumulator<W> {
         self.identity = Identity::Known(id, epoch);
         for queue in self.queues.values_mut() {
             queue.next_sequence = Sequence(0);
+            queue.is_tracked = false;
             for batch in &mut queue.closed {
                 batch.sequence = None;
             }
@@ -170,7 +175,6 @@ impl<W> Accumulator<W> {
         now: Instant,
         leader_of: impl Fn(&TopicPartition) -> Option<BrokerId>,
     ) -> Vec<Dispatch> {
-        self.settle_identity();
         if self.identity == Identity::Wanted {
             return Vec::new();
         }
@@ -212,8 +216,9 @@ impl<W> Accumulator<W> {
         if queue.backoff_until.is_some_and(|until| now < until) {
             return None;
         }
-        let most = if self.identity == Identity::Off { 1 } else { self.config.max_in_flight };
-        if queue.in_flight() >= most {
+        let several = self.identity != Identity::Off && queue.is_tracked && !queue.is_repeating();
+        let most = if several { self.config.max_in_flight } else { 1 };
+        if queue.sent_since_oldest() >= most {
             return None;
         }
         if queue.closed.iter().all(Batch::is_in_flight) {
@@ -234,6 +239,8 @@ impl<W> Accumulator<W> {
         }
         batch.state = State::InFlight(broker);
         batch.attempts += 1;
+        batch.ordinal = queue.sent;
+        queue.sent += 1;
         Some((batch.id, batch.bytes.clone()))
     }
 
@@ -255,6 +262,7 @@ impl<W> Accumulator<W> {
         let Some(queue) = self.queues.get_mut(partition) else { return Vec::new() };
         let Some(index) = queue.position(id) else { return Vec::new() };
         queue.closed[index].state = State::Queued;
+        queue.is_tracked |= matches!(answer, Answer::Appended { .. });
         let fates = match answer {
             Answer::Appended { base_offset, log_append_time } => {
                 let batch = queue.closed.remove(index).expect("the index was found just now");

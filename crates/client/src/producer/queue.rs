@@ -49,6 +49,8 @@ pub(super) struct Batch<W> {
     /// It was sent and the answer, if there was one, does not say whether the broker has it.
     pub(super) maybe_appended: bool,
     pub(super) attempts: u32,
+    /// Of its last sending among those of the partition.
+    pub(super) ordinal: usize,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,10 @@ pub(super) struct Queue<W> {
     /// The first are in flight, unless one of them has failed and waits to be sent again.
     pub(super) closed: VecDeque<Batch<W>>,
     pub(super) next_sequence: Sequence,
+    /// Sendings until now.
+    pub(super) sent: usize,
+    /// The broker has taken a batch of this producer id, so that it refuses a gap.
+    pub(super) is_tracked: bool,
     /// Nothing is sent before this.
     pub(super) backoff_until: Option<Instant>,
 }
@@ -102,6 +108,7 @@ impl<W> Batch<W> {
             sequence: None,
             maybe_appended: false,
             attempts: 0,
+            ordinal: 0,
         }
     }
 
@@ -158,7 +165,14 @@ impl<W> Batch<W> {
 
 impl<W> Default for Queue<W> {
     fn default() -> Self {
-        Self { open: None, closed: VecDeque::new(), next_sequence: Sequence(0), backoff_until: None }
+        Self {
+            open: None,
+            closed: VecDeque::new(),
+            next_sequence: Sequence(0),
+            sent: 0,
+            is_tracked: false,
+            backoff_until: None,
+        }
     }
 }
 
@@ -167,8 +181,16 @@ impl<W> Queue<W> {
         self.open.is_none() && self.closed.is_empty()
     }
 
-    pub(super) fn in_flight(&self) -> usize {
-        self.closed.iter().filter(|batch| batch.is_in_flight()).count()
+    /// Batches sent since the oldest that is in flight, with it: what the broker may have to remember in order
+    /// to know it again.
+    pub(super) fn sent_since_oldest(&self) -> usize {
+        let oldest = self.closed.iter().find(|batch| batch.is_in_flight());
+        oldest.map_or(0, |batch| self.sent - batch.ordinal)
+    }
+
+    /// Whether a batch has failed and is not answered well yet.
+    pub(super) fn is_repeating(&self) -> bool {
+        self.closed.iter().any(|batch| batch.attempts > u32::from(batch.is_in_flight()))
     }
 
     /// The batch to send next, if order allows one: a queued batch in front of one in flight has failed,

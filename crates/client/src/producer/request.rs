@@ -9,6 +9,7 @@ use millstream_protocol::messages::{
     produce_response::PartitionProduceResponse,
 };
 use millstream_types::{ErrorCode, Offset, PartitionId, TimestampMs, TopicName, TopicPartition};
+use tokio::sync::oneshot;
 
 use super::{
     accumulator::{Answer, Dispatch},
@@ -23,14 +24,16 @@ use crate::{
 /// From here on topics go by id (KIP-516), so that records never end up in a later topic of the same name.
 const VERSION_WITH_IDS: i16 = 13;
 
-/// Sends what was dispatched and says what became of each batch.
+/// Sends what was dispatched and says what became of each batch. Drops `on_its_way` as soon as a later
+/// request cannot overtake this one any more.
 pub(super) async fn produce(
     client: Client,
     acks: Acks,
     timeout: Duration,
     dispatch: Dispatch,
+    on_its_way: oneshot::Sender<()>,
 ) -> Vec<(TopicPartition, BatchId, Answer)> {
-    let answers = exchange(&client, acks, timeout, &dispatch).await;
+    let answers = exchange(&client, acks, timeout, &dispatch, on_its_way).await;
     let mut answers = answers.unwrap_or_else(|error| {
         let failed = |(partition, _, _): &(TopicPartition, BatchId, Bytes)| {
             (partition.clone(), Answer::Failed(error.clone()))
@@ -48,7 +51,13 @@ pub(super) async fn produce(
 
 type Answers = BTreeMap<TopicPartition, Answer>;
 
-async fn exchange(client: &Client, acks: Acks, timeout: Duration, dispatch: &Dispatch) -> Result<Answers> {
+async fn exchange(
+    client: &Client,
+    acks: Acks,
+    timeout: Duration,
+    dispatch: &Dispatch,
+    on_its_way: oneshot::Sender<()>,
+) -> Result<Answers> {
     let connection = client.lane(dispatch.broker, Lane::Produce).await?;
     let metadata = client.metadata();
     let version = connection.version_of::<ProduceRequest>()?;
@@ -65,7 +74,9 @@ async fn exchange(client: &Client, acks: Acks, timeout: Duration, dispatch: &Dis
             .map(|(partition, ..)| (partition.clone(), sent.clone()))
             .collect());
     }
-    let answer = connection.send(version, &request).await?;
+    let answer = connection.begin(version, &request).await?;
+    drop(on_its_way);
+    let answer = answer.await?;
     Ok(answers(&metadata, version, answer))
 }
 

@@ -2,7 +2,7 @@
 //! out what it decides.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -58,6 +58,8 @@ struct Sender {
     config: ProducerConfig,
     accumulator: Accumulator<Waiter>,
     tasks: JoinSet<Done>,
+    /// By broker: is over when the last request for it is on its connection, so that the next may go.
+    turns: BTreeMap<BrokerId, oneshot::Receiver<()>>,
     asking_identity: bool,
     asking_metadata: bool,
     /// When metadata may be asked for again after an answer that did not help.
@@ -73,6 +75,7 @@ pub(super) async fn run(client: Client, config: ProducerConfig, mut commands: mp
         client,
         config,
         tasks: JoinSet::new(),
+        turns: BTreeMap::new(),
         asking_identity: false,
         asking_metadata: false,
         metadata_not_before: None,
@@ -133,9 +136,15 @@ impl Sender {
         for dispatch in self.accumulator.dispatch(now, |partition| metadata.leader(partition)) {
             let (client, acks) = (self.client.clone(), self.config.acks);
             let timeout = client.config().request_timeout;
+            let broker = dispatch.broker;
+            let (on_its_way, next_turn) = oneshot::channel();
+            let turn = self.turns.insert(broker, next_turn);
             self.tasks.spawn(async move {
-                let broker = dispatch.broker;
-                Done::Produced { broker, answers: produce(client, acks, timeout, dispatch).await }
+                if let Some(turn) = turn {
+                    // The sender is dropped, not used.
+                    turn.await.ok();
+                }
+                Done::Produced { broker, answers: produce(client, acks, timeout, dispatch, on_its_way).await }
             });
         }
         if self.accumulator.is_empty() {

@@ -55,6 +55,12 @@ async fn every_record_is_there_once_and_in_order_after_the_broker_was_killed() {
     }
     for (index, values) in seen.iter().enumerate() {
         let expected: Vec<Bytes> = (index..4000).step_by(2).map(|i| Bytes::from(format!("{i:05}"))).collect();
-        assert!(*values == expected, "partition {index}");
+        let differs = expected.iter().zip(values).position(|(wanted, found)| wanted != found);
+        assert!(
+            *values == expected,
+            "partition {index}: {} records, the first that is wrong is at {differs:?}: {:?}",
+            values.len(),
+            differs.map(|at| &values[at.saturating_sub(3)..values.len().min(at + 10)]),
+        );
     }
 }
