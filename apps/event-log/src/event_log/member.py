@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer
-from kafka.errors import CommitFailedError, RebalanceInProgressError
+from kafka.errors import CommitFailedError, RebalanceInProgressError, RetriableError
 from kafka.structs import MemberState
 
 from event_log.settings import Settings
@@ -28,6 +28,7 @@ join that ends between two polls. It then joins again, and as group leader may d
 or takes itself for joined and never sends a heartbeat again."""
 READ_MAX = 2_000
 OUTSIDE_SECONDS_MAX = 30
+AWAY_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Member:
         # Known before the first join, or a leader assigns nothing at first and everybody joins again.
         self._consumer.partitions_for_topic(settings.topic)
         self._joined_at = time.monotonic()
+        self._rewind = False
 
     def run(self, stop: threading.Event) -> None:
         try:
@@ -90,7 +92,7 @@ class Member:
             self._consumer.close(autocommit=False)
 
     def _round(self) -> int:
-        polled: dict[Any, list[Any]] = self._consumer.poll(timeout_ms=POLL_MS)
+        polled = self._poll()
         records = [_record(p.partition, record) for p, batch in polled.items() for record in batch]
         if records:
             self._sink.write(records)
@@ -98,6 +100,28 @@ class Member:
         self._sink.tick()
         self._check_joined()
         return len(records)
+
+    def _poll(self) -> dict[Any, list[Any]]:
+        try:
+            if self._rewind:
+                self._seek_to_committed()
+                self._rewind = False
+            polled: dict[Any, list[Any]] = self._consumer.poll(timeout_ms=POLL_MS)
+        except RetriableError as error:
+            # The broker is away. A poll that fails may have read records and moved on.
+            log.info("nothing read: %s", error)
+            self._rewind = True
+            time.sleep(AWAY_SECONDS)
+            return {}
+        return polled
+
+    def _seek_to_committed(self) -> None:
+        for partition in self._consumer.assignment():
+            committed = self._consumer.committed(partition)
+            if committed is None:
+                self._consumer.seek_to_beginning(partition)
+            else:
+                self._consumer.seek(partition, committed)
 
     def _check_joined(self) -> None:
         now = time.monotonic()
@@ -111,6 +135,9 @@ class Member:
             self._consumer.commit()
         except (CommitFailedError, RebalanceInProgressError) as error:
             log.info("not committed, these records will be read again: %s", error)
+        except RetriableError as error:
+            # The next commit covers them, or whoever is assigned the partition next reads them again.
+            log.info("not committed: %s", error)
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]
