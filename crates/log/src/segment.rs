@@ -37,12 +37,39 @@ pub(crate) struct Segment {
     pub(crate) index: SparseIndex<OffsetEntry>,
     pub(crate) time_index: SparseIndex<TimeEntry>,
     pub(crate) aborted: TxnIndex,
-    max_timestamp: Mutex<Option<TimeEntry>>,
+    max_timestamp: Mutex<MaxTimestamp>,
     /// The largest timestamp of the first batch; the segment's age counts from it.
     first_timestamp: Mutex<Option<TimestampMs>>,
     hints: Mutex<Hints>,
     /// Where it was last said to be corrupt: a consumer asks again and again.
     told_corrupt_at: Mutex<Option<u64>>,
+}
+
+/// The latest timestamp of a segment: of what was there when it was opened, and of what was appended since.
+#[derive(Clone, Copy, Debug)]
+struct MaxTimestamp {
+    /// By the time index, which has no checksum.
+    stored: Option<TimeEntry>,
+    is_checked: bool,
+    noted: Option<TimeEntry>,
+}
+
+impl MaxTimestamp {
+    fn latest(self) -> Option<TimeEntry> {
+        later(self.stored, self.noted)
+    }
+}
+
+fn time_entry(header: &BatchHeader) -> Option<TimeEntry> {
+    Some(TimeEntry { timestamp: header.max_timestamp()?, offset: header.last_offset() })
+}
+
+/// The first of them if both are as late.
+fn later(known: Option<TimeEntry>, next: Option<TimeEntry>) -> Option<TimeEntry> {
+    match (known, next) {
+        (Some(known), Some(next)) if next.timestamp <= known.timestamp => Some(known),
+        (known, next) => next.or(known),
+    }
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +99,8 @@ impl Segment {
         time_index: SparseIndex<TimeEntry>,
         aborted: TxnIndex,
     ) -> Self {
-        let max_timestamp = Mutex::new(time_index.last());
+        let stored = time_index.last();
+        let max_timestamp = MaxTimestamp { stored, is_checked: stored.is_none(), noted: None };
         Self {
             base_offset,
             path: file_path(dir, base_offset, LOG),
@@ -81,7 +109,7 @@ impl Segment {
             index,
             time_index,
             aborted,
-            max_timestamp,
+            max_timestamp: Mutex::new(max_timestamp),
             first_timestamp: Mutex::new(None),
             hints: Mutex::default(),
             told_corrupt_at: Mutex::default(),
@@ -122,35 +150,50 @@ impl Segment {
 
     /// The latest timestamp, with the last offset of the batch that has it.
     pub(crate) fn max_timestamp(&self) -> Option<TimeEntry> {
-        *self.max_timestamp.lock()
+        self.max_timestamp.lock().latest()
     }
 
-    /// The same, compared with the batch that it names: an index has no checksum, and what it says is not enough
-    /// to delete records. One that is wrong is made right from the batches.
-    pub(crate) fn checked_max_timestamp(&self, fs: &dyn Fs) -> Result<Option<TimeEntry>, ReadError> {
-        let Some(max) = self.max_timestamp() else { return Ok(None) };
-        let named = self.locate(fs, max.offset, self.size())?;
-        if named.is_some_and(|batch| batch.header.max_timestamp() == Some(max.timestamp)) {
-            return Ok(Some(max));
+    /// Whether the batch that an entry names has its timestamp: an index has no checksum, and what it says alone
+    /// is not enough to delete records or to pass over them.
+    pub(crate) fn vouches_for(&self, fs: &dyn Fs, entry: TimeEntry) -> Result<bool, ReadError> {
+        let named = self.locate(fs, entry.offset, self.size())?;
+        let right = named.is_some_and(|batch| batch.header.max_timestamp() == Some(entry.timestamp));
+        if !right {
+            tracing::warn!(path = %self.time_index.path().display(), ?entry, "an entry is wrong");
         }
-        tracing::warn!(path = %self.time_index.path().display(), ?max, "the last entry is wrong");
-        *self.max_timestamp.lock() = None;
+        Ok(right)
+    }
+
+    /// The same, the index having been compared with the batch that it names; one that is wrong is made right
+    /// from the batches.
+    pub(crate) fn checked_max_timestamp(&self, fs: &dyn Fs) -> Result<Option<TimeEntry>, ReadError> {
+        let known = *self.max_timestamp.lock();
+        if let Some(stored) = known.stored
+            && !known.is_checked
+        {
+            let right =
+                if self.vouches_for(fs, stored)? { Some(stored) } else { self.walk_max_timestamp(fs)? };
+            let mut max = self.max_timestamp.lock();
+            (max.stored, max.is_checked) = (right, true);
+        }
+        Ok(self.max_timestamp())
+    }
+
+    fn walk_max_timestamp(&self, fs: &dyn Fs) -> Result<Option<TimeEntry>, ReadError> {
         let mut walk = self.walk(fs, 0, self.size())?;
+        let mut max = None;
         loop {
             match walk.next().at("read", &self.path)? {
-                Ok(Some(batch)) => self.note_timestamp(&batch.header),
-                Ok(None) => return Ok(self.max_timestamp()),
+                Ok(Some(batch)) => max = later(max, time_entry(&batch.header)),
+                Ok(None) => return Ok(max),
                 Err(bad) => return Err(self.corrupt(&bad)),
             }
         }
     }
 
     pub(crate) fn note_timestamp(&self, header: &BatchHeader) {
-        let Some(timestamp) = header.max_timestamp() else { return };
         let mut max = self.max_timestamp.lock();
-        if max.is_none_or(|max| timestamp > max.timestamp) {
-            *max = Some(TimeEntry { timestamp, offset: header.last_offset() });
-        }
+        max.noted = later(max.noted, time_entry(header));
     }
 
     pub(crate) fn first_timestamp(&self, fs: &dyn Fs) -> Result<Option<TimestampMs>, StorageError> {

@@ -8,6 +8,7 @@ use millstream_types::{LeaderEpoch, Offset, TimestampMs};
 use super::{Isolation, Log};
 use crate::{
     error::{At, LogError, ReadError},
+    index::TimeEntry,
     scan::Located,
     segment::Segment,
 };
@@ -30,11 +31,11 @@ impl Log {
     ) -> Result<Option<TimestampOffset>, LogError> {
         self.check_online()?;
         let segments = self.segments();
-        let late_enough =
-            |segment: &Segment| segment.max_timestamp().is_some_and(|max| max.timestamp >= timestamp);
         // A gap in a segment that the log start offset has entered makes the next one a candidate as well.
-        for segment in segments.iter().filter(|segment| late_enough(segment)) {
-            if let Some(found) = self.find_in(segment, timestamp)? {
+        for segment in segments.iter() {
+            if self.max_timestamp_of(segment)?.is_some_and(|max| max.timestamp >= timestamp)
+                && let Some(found) = self.find_in(segment, timestamp)?
+            {
                 return Ok(Some(found).filter(|found| found.offset < self.visible_end(isolation)));
             }
         }
@@ -47,9 +48,8 @@ impl Log {
         let segments = self.segments();
         let mut latest = None;
         for segment in segments.iter() {
-            if let Some(max) = segment.max_timestamp()
-                && latest
-                    .is_none_or(|(_, known): (_, crate::index::TimeEntry)| max.timestamp > known.timestamp)
+            if let Some(max) = self.max_timestamp_of(segment)?
+                && latest.is_none_or(|(_, known): (_, TimeEntry)| max.timestamp > known.timestamp)
             {
                 latest = Some((segment, max));
             }
@@ -68,6 +68,10 @@ impl Log {
         }
     }
 
+    fn max_timestamp_of(&self, segment: &Segment) -> Result<Option<TimeEntry>, LogError> {
+        segment.checked_max_timestamp(&*self.dir.fs).map_err(|error| self.lookup_failure(error))
+    }
+
     fn find_in(
         &self,
         segment: &Segment,
@@ -75,8 +79,13 @@ impl Log {
     ) -> Result<Option<TimestampOffset>, LogError> {
         let fs = &*self.dir.fs;
         let start = self.log_start_offset();
-        // All records up to this entry's offset are earlier.
-        let earlier = segment.time_index.last_where(fs, |entry| entry.timestamp < timestamp)?;
+        // All records up to this entry's offset are earlier, if it is right.
+        let mut earlier = segment.time_index.last_where(fs, |entry| entry.timestamp < timestamp)?;
+        if let Some(entry) = earlier
+            && !segment.vouches_for(fs, entry).map_err(|error| self.lookup_failure(error))?
+        {
+            earlier = None;
+        }
         let from = earlier.map_or(segment.base_offset, |entry| entry.offset).max(start);
         let end = segment.size();
         let located = segment.locate(fs, from, end).map_err(|error| self.lookup_failure(error))?;

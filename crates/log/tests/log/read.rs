@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::FileExt;
 
-use millstream_log::{AppendOptions, ColdReads, Isolation, LogConfig, Origin, ReadError, ReadRequest};
+use millstream_log::{
+    AppendOptions, ColdReads, Isolation, LogConfig, LogDirs, OpenOptions, Origin, ReadError, ReadRequest,
+};
 use millstream_record::{
     Compression,
     batch::{BatchBuilder, BatchOptions, TimestampType, batches},
@@ -162,6 +164,39 @@ fn a_timestamp_finds_the_first_record_at_or_after_it() {
     assert_eq!(find(4951), None);
     log.delete_records_to(Some(Offset(31))).unwrap();
     assert_eq!(find(0), Some((31, 1550)));
+}
+
+/// Whichever bit of a time index is flipped, and whatever time is asked for, the answer is the right one.
+#[test]
+fn a_wrong_time_index_answers_no_lookup_wrongly() {
+    let data = Data::new();
+    let config = LogConfig { segment_bytes: 400, index_interval_bytes: 100, ..LogConfig::default() };
+    let options = || OpenOptions { defaults: config.clone(), ..data.options() };
+    let dirs = LogDirs::open(options()).unwrap();
+    let log = create(&dirs, config.clone());
+    for n in 0..20 {
+        append(&log, at(&[n * 100]));
+    }
+    assert!(log.segment_count() > 3);
+    dirs.close(NOW);
+    drop((log, dirs));
+    let path = data.partition_dir().join("00000000000000000000.timeindex");
+    let right = std::fs::read(&path).unwrap();
+    assert!(right.len() >= 2 * 12, "too few entries to be worth flipping");
+    for bit in 0..right.len() * 8 {
+        let mut wrong = right.clone();
+        wrong[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, wrong).unwrap();
+        let dirs = LogDirs::open(options()).unwrap();
+        let log = dirs.get(&partition()).unwrap();
+        for n in 0..20 {
+            let found =
+                log.offset_for_timestamp(TimestampMs(n * 100 - 50), Isolation::LogEnd).unwrap().unwrap();
+            assert_eq!(found.offset, Offset(n), "bit {bit}");
+        }
+        let last = log.max_timestamp_offset(Isolation::LogEnd).unwrap().unwrap();
+        assert_eq!(last.offset, Offset(19), "bit {bit}");
+    }
 }
 
 #[test]
