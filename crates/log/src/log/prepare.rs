@@ -5,8 +5,8 @@ use bytes::Bytes;
 use millstream_record::{
     Compression,
     batch::{
-        BatchError, BatchHeader, HEADER_BYTES, RecordBatch, RecordRules, Rejection, TimestampRange,
-        TimestampType, ValidBatch, batches, rebuild, validate,
+        BatchError, BatchHeader, HEADER_BYTES, Recompressed, RecordBatch, RecordRules, Rejection,
+        TimestampRange, TimestampType, ValidBatch, batches, rebuild, recompress, validate,
     },
     control::EndTransactionMarker,
 };
@@ -121,17 +121,27 @@ impl Rules<'_> {
             TopicCompression::Producer => (compression, None),
             TopicCompression::Codec { codec, level } => (codec, level),
         };
-        let (header, bytes) = if wanted.0 == compression && valid.offsets_consecutive {
-            (header, bytes)
-        } else {
+        let max = self.config.max_message_bytes;
+        let too_large = |size| AppendError::BatchTooLarge { partition: partition(), size, max };
+        let written_anew = if !valid.offsets_consecutive {
             let rebuilt = rebuild(&bytes, wanted.0, wanted.1, self.decompressed_bytes_max);
-            let bytes = rebuilt.map_err(Rejection::from)?;
-            (BatchHeader::parse(&bytes).map_err(Rejection::from)?, bytes)
+            Some(rebuilt.map_err(Rejection::from)?)
+        } else if wanted.0 != compression {
+            let recompressed = recompress(&bytes, wanted.0, wanted.1, self.decompressed_bytes_max, max);
+            match recompressed.map_err(Rejection::from)? {
+                Recompressed::Batch(bytes) => Some(bytes),
+                Recompressed::TooLarge(size) => return Err(too_large(size)),
+            }
+        } else {
+            None
+        };
+        let (header, bytes) = match written_anew {
+            Some(bytes) => (BatchHeader::parse(&bytes).map_err(Rejection::from)?, bytes),
+            None => (header, bytes),
         };
         let mut prepared = Prepared { header, body: bytes.slice(HEADER_BYTES..), marker: None };
-        let (size, max) = (prepared.size_in_bytes(), self.config.max_message_bytes);
-        if size > max {
-            return Err(AppendError::BatchTooLarge { partition: partition(), size, max });
+        if prepared.size_in_bytes() > max {
+            return Err(too_large(prepared.size_in_bytes()));
         }
         self.stamp(&mut prepared, &valid);
         Ok(prepared)

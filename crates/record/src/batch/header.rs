@@ -10,6 +10,7 @@ pub const LENGTH_PREFIX_BYTES: usize = 12;
 /// Everything before the records.
 pub const HEADER_BYTES: usize = 61;
 
+pub(super) const LENGTH_AT: usize = 8;
 pub(super) const LEADER_EPOCH_AT: usize = 12;
 pub(super) const MAGIC_AT: usize = 16;
 pub(super) const CRC_AT: usize = 17;

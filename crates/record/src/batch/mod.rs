@@ -25,7 +25,7 @@ pub use edit::{
 };
 pub use header::{Attributes, BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES, TimestampType};
 pub use iter::{BatchView, Batches, batches};
-pub use rebuild::rebuild;
+pub use rebuild::{Recompressed, rebuild, recompress};
 pub use validate::{RecordError, RecordRules, Rejection, TimestampRange, ValidBatch, validate};
 pub use walk::{RecordHead, walk};
 

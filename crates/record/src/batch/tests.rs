@@ -311,6 +311,41 @@ fn rebuilding_changes_the_codec_and_closes_gaps_and_nothing_else() {
     assert_eq!(after.records[1], Record { offset_delta: 1, ..before.records[1].clone() });
 }
 
+/// Small batches are opened as a whole, those that open to more than a megabyte through a window.
+#[test]
+fn recompressing_changes_the_codec_and_nothing_else() {
+    for value_bytes in [10, 3 << 20] {
+        let records: Vec<Record> = (0..3)
+            .map(|n| Record {
+                value: Some(Bytes::from(vec![n; value_bytes])),
+                offset_delta: i32::from(n),
+                timestamp: TimestampMs(i64::from(n)),
+                ..Record::default()
+            })
+            .collect();
+        for from in Compression::ALL {
+            let before = build(BatchOptions { compression: from, ..BatchOptions::default() }, &records);
+            for to in Compression::ALL {
+                let Recompressed::Batch(after) = recompress(&before, to, None, 1 << 24, 1 << 24).unwrap()
+                else {
+                    panic!("{from} to {to}: too large")
+                };
+                let after = RecordBatch::decode(&after, 1 << 24).unwrap();
+                assert_eq!(after.header.attributes.compression(), Ok(to));
+                assert_eq!(after.records, records, "{from} to {to}");
+                assert_eq!(after.header.max_timestamp, 2);
+                let whole = after.header.size_in_bytes();
+                let tight = recompress(&before, to, None, 1 << 24, whole - 1);
+                assert_eq!(tight, Ok(Recompressed::TooLarge(whole)), "{from} to {to}");
+                if from != Compression::None {
+                    let little = 3 * value_bytes - 1;
+                    assert!(recompress(&before, to, None, little, 1 << 24).is_err(), "{from} to {to}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_bomb_is_refused_at_the_limit() {
     let value = Bytes::from(vec![0; 4 << 20]);

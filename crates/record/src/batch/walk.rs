@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A thread keeps a buffer of up to this size for what it opens.
-const OPENED_BYTES_MAX: usize = 1 << 20;
+pub(super) const OPENED_BYTES_MAX: usize = 1 << 20;
 const WINDOW_BYTES: usize = 32 << 10;
 
 /// What is to be known of a record without its contents.

@@ -1,17 +1,17 @@
 //! lz4 frames. Java's reader refuses blocks that depend on earlier ones, so blocks are independent, of
 //! 64 KiB, without checksums, as Kafka's own writer makes them (`Lz4BlockOutputStream`).
 
-use std::io::{BufRead, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 
 use super::{CompressError, Compression};
 
-pub(super) fn compress(plain: &[u8], packed: &mut Vec<u8>) {
+pub(super) fn pack(plain: &mut dyn Read, packed: &mut dyn Write) -> io::Result<()> {
     let frame = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
     let mut encoder = FrameEncoder::with_frame_info(frame, packed);
-    encoder.write_all(plain).expect("a Vec takes every write");
-    encoder.try_finish().expect("a Vec takes every write");
+    io::copy(plain, &mut encoder)?;
+    Ok(encoder.try_finish()?)
 }
 
 /// Block by block out of the decoder's own buffer: to read into `plain` would be to clear it first.

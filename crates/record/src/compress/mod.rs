@@ -9,7 +9,7 @@ mod lz4;
 mod snappy;
 mod zstd;
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 
 /// How a batch's records are packed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -83,11 +83,40 @@ pub fn compress(codec: Compression, level: Option<i32>, plain: &[u8]) -> Vec<u8>
 pub fn compress_into(codec: Compression, level: Option<i32>, plain: &[u8], packed: &mut Vec<u8>) {
     match codec {
         Compression::None => packed.extend_from_slice(plain),
-        Compression::Gzip => gzip::compress(level, plain, packed),
-        Compression::Snappy => snappy::compress(plain, packed),
-        Compression::Lz4 => lz4::compress(plain, packed),
         Compression::Zstd => zstd::compress(level, plain, packed),
+        _ => pack(codec, level, &mut &*plain, packed).expect("a Vec takes every write"),
     }
+}
+
+/// The same for plain bytes that come one after the other. Fails only if reading or writing does.
+fn pack(
+    codec: Compression,
+    level: Option<i32>,
+    plain: &mut dyn Read,
+    packed: &mut dyn Write,
+) -> io::Result<()> {
+    match codec {
+        Compression::None => io::copy(plain, packed).map(drop),
+        Compression::Gzip => gzip::pack(level, plain, packed),
+        Compression::Snappy => snappy::pack(plain, packed),
+        Compression::Lz4 => lz4::pack(plain, packed),
+        Compression::Zstd => zstd::pack(level, plain, packed),
+    }
+}
+
+/// From one codec to another; of the plain bytes, `max` at most, only a window is in memory. `out` must take
+/// every write.
+pub(crate) fn repack(
+    from: Compression,
+    packed: &[u8],
+    max: usize,
+    to: Compression,
+    level: Option<i32>,
+    out: &mut dyn Write,
+) -> Result<(), CompressError> {
+    let mut plain = reader(from, packed)?.take(u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1));
+    pack(to, level, &mut plain, out).map_err(|error| from.corrupt(error))?;
+    if plain.limit() == 0 { Err(CompressError::TooLarge { max }) } else { Ok(()) }
 }
 
 pub fn decompress(codec: Compression, packed: &[u8], max: usize) -> Result<Vec<u8>, CompressError> {

@@ -2,7 +2,7 @@
 //! plain bytes, each behind its packed length. Read, too, without the framing: librdkafka sends one raw
 //! snappy block.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use snap::raw::{Decoder, Encoder, decompress_len, max_compress_len};
 
@@ -15,19 +15,18 @@ const BLOCK_BYTES: usize = 32 << 10;
 /// The longest copy makes 64 bytes of 3, so no block can truly grow more than this.
 const EXPANSION_MAX: usize = 22;
 
-pub(super) fn compress(plain: &[u8], packed: &mut Vec<u8>) {
-    packed.extend_from_slice(&FRAME_HEADER);
-    let mut encoder = Encoder::new();
-    for block in plain.chunks(BLOCK_BYTES) {
-        let length_at = packed.len();
-        let data_at = length_at + 4;
-        packed.resize(data_at + max_compress_len(block.len()), 0);
-        let written =
-            encoder.compress(block, &mut packed[data_at..]).expect("the buffer is of snappy's own bound");
-        packed.truncate(data_at + written);
+pub(super) fn pack(plain: &mut dyn Read, packed: &mut dyn Write) -> io::Result<()> {
+    packed.write_all(&FRAME_HEADER)?;
+    let (mut encoder, mut block, mut out) = (Encoder::new(), Vec::with_capacity(BLOCK_BYTES), Vec::new());
+    while plain.take(BLOCK_BYTES as u64).read_to_end(&mut block)? > 0 {
+        out.resize(max_compress_len(block.len()), 0);
+        let written = encoder.compress(&block, &mut out).expect("the buffer is of snappy's own bound");
         let length = i32::try_from(written).expect("a block of 32 KiB packs into less than 2 GiB");
-        packed[length_at..data_at].copy_from_slice(&length.to_be_bytes());
+        packed.write_all(&length.to_be_bytes())?;
+        packed.write_all(&out[..written])?;
+        block.clear();
     }
+    Ok(())
 }
 
 pub(super) fn decompress(packed: &[u8], max: usize, plain: &mut Vec<u8>) -> Result<(), CompressError> {

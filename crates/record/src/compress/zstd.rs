@@ -1,7 +1,10 @@
 //! zstd, one frame a batch; several in a row are read. Contexts are kept by the thread: making one costs
 //! more than packing a small batch.
 
-use std::{cell::RefCell, io::Read};
+use std::{
+    cell::RefCell,
+    io::{self, Read, Write},
+};
 
 use zstd::zstd_safe::{CCtx, DCtx, compress_bound, get_error_name, get_frame_content_size};
 
@@ -22,15 +25,22 @@ thread_local! {
     static DECOMPRESSOR: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
 }
 
+fn level_within(level: Option<i32>) -> i32 {
+    level.unwrap_or(LEVEL_DEFAULT).clamp(zstd::zstd_safe::min_c_level(), zstd::zstd_safe::max_c_level())
+}
+
 pub(super) fn compress(level: Option<i32>, plain: &[u8], packed: &mut Vec<u8>) {
-    let level =
-        level.unwrap_or(LEVEL_DEFAULT).clamp(zstd::zstd_safe::min_c_level(), zstd::zstd_safe::max_c_level());
     let start = packed.len();
     packed.resize(start + compress_bound(plain.len()), 0);
     let written = COMPRESSOR
-        .with_borrow_mut(|context| context.compress(&mut packed[start..], plain, level))
+        .with_borrow_mut(|context| context.compress(&mut packed[start..], plain, level_within(level)))
         .expect("zstd fills a buffer of its own bound");
     packed.truncate(start + written);
+}
+
+/// As a stream; its window is the level's.
+pub(super) fn pack(level: Option<i32>, plain: &mut dyn Read, packed: &mut dyn Write) -> io::Result<()> {
+    zstd::stream::copy_encode(plain, packed, level_within(level))
 }
 
 /// In one call into a whole buffer, not as a stream: a stream reserves the window that the frame names,
