@@ -22,6 +22,9 @@ const REMARKS: &str = "
   the answer is there; it then sends no heartbeats either. Call `consumer.partitions_for_topic(topic)` before the
   first `poll`. Kafka hides it behind `group.initial.rebalance.delay.ms`, 3 seconds there and 0 here, as in the
   `server.properties` that Kafka comes with.
+- **aiokafka 0.14.0** may forget a seek: `assign` without a place begins a reset to `auto_offset_reset` by itself, and
+  when its answer comes after the one to `seek_to_beginning` or `seek_to_end`, it undoes it. Call `seek` right after
+  `assign`, with no `await` in between.
 ";
 
 /// What one client said; nothing when it was not installed.

@@ -121,7 +121,13 @@ class Aiokafka(Adapter):
     def read(self, topic, partition, count, start="earliest", after_seek=None):
         place = TopicPartition(topic, partition)
         consumer = wait(made(AIOKafkaConsumer, bootstrap_servers=self.bootstrap, enable_auto_commit=False))
-        wait(on_loop(consumer.assign, [place]))
+
+        async def assign():
+            # With a place at once: the reset that an assignment without one begins may end after a seek and undo it.
+            consumer.assign([place])
+            consumer.seek(place, 0)
+
+        wait(assign())
         if start == "earliest":
             wait(consumer.seek_to_beginning(place))
         elif start == "latest":
