@@ -11,6 +11,7 @@ mod connection;
 mod consumer;
 mod coordinator;
 mod error;
+mod group;
 mod metadata;
 mod producer;
 
@@ -24,5 +25,8 @@ pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, ProducerCon
 pub use connection::Connection;
 pub use consumer::{Consumer, ConsumerRecord, Progress};
 pub use error::{Error, Result};
+pub use group::{
+    Assignment, Election, Generation, GroupConfig, GroupEvent, GroupMembership, GroupProtocol, JoinedMember,
+};
 pub use metadata::{Broker, Metadata, Partition, Topic};
 pub use producer::{Delivery, Producer, ProducerRecord, RecordMetadata};

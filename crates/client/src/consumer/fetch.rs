@@ -73,7 +73,7 @@ async fn exchange(
     leader: BrokerId,
     wanted: &[(TopicPartition, Offset)],
 ) -> Result<BTreeMap<TopicPartition, Result<PartitionData>>> {
-    let connection = client.lane(leader, Lane::Fetch).await?;
+    let connection = client.lane(leader, Lane::Own(0)).await?;
     let metadata = client.metadata();
     let all_have_ids =
         wanted.iter().all(|(p, _)| metadata.topic(&p.topic).is_some_and(|topic| topic.id.is_some()));
