@@ -1,7 +1,9 @@
 //! Reading records from partitions that the caller names, from offsets that the caller chooses. Groups are
 //! not in this: whoever shares partitions out assigns them here.
 
+mod assignor;
 mod fetch;
+mod protocol;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
