@@ -143,9 +143,17 @@ impl Client {
         &self,
         more: impl IntoIterator<Item = TopicName>,
     ) -> Result<Vec<(TopicName, Error)>> {
+        self.refresh_or_create(more, self.shared.config.allow_auto_create_topics).await
+    }
+
+    /// As [`Client::refresh`], and says whether a topic that is not there may be made.
+    pub(crate) async fn refresh_or_create(
+        &self,
+        more: impl IntoIterator<Item = TopicName>,
+        create: bool,
+    ) -> Result<Vec<(TopicName, Error)>> {
         let mut names: BTreeSet<TopicName> = self.metadata().topics.keys().cloned().collect();
         names.extend(more);
-        let create = self.shared.config.allow_auto_create_topics;
         let answer = self.fetch_metadata(Some(names.iter().cloned().collect()), create).await?;
         Ok(self.update_metadata(answer))
     }

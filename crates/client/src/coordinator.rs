@@ -25,15 +25,20 @@ impl Client {
     where
         F: Future<Output = Result<T>>,
     {
-        let attempt = || async {
-            let connection = self.coordinator(group).await?;
-            let answer = ask(connection).await;
-            if answer.as_ref().is_err_and(points_elsewhere) {
-                self.forget_coordinator(group);
-            }
-            answer
-        };
-        self.retry(&format!("{what} of group {group}"), attempt).await
+        self.retry(&format!("{what} of group {group}"), || self.at_coordinator(group, &ask)).await
+    }
+
+    /// Asks the group's coordinator once.
+    pub(crate) async fn at_coordinator<T, F>(&self, group: &str, ask: impl Fn(Connection) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let connection = self.coordinator(group).await?;
+        let answer = ask(connection).await;
+        if answer.as_ref().is_err_and(points_elsewhere) {
+            self.forget_coordinator(group);
+        }
+        answer
     }
 
     async fn coordinator(&self, group: &str) -> Result<Connection> {

@@ -21,9 +21,11 @@ pub use admin::{
     LogDir, LogDirReplica, NewTopic, OffsetSpec,
 };
 pub use client::Client;
-pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, ProducerConfig};
+pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, OffsetReset, ProducerConfig};
 pub use connection::Connection;
-pub use consumer::{Consumer, ConsumerRecord, Progress};
+pub use consumer::{
+    AssignmentStrategy, Commit, Consumer, ConsumerEvent, ConsumerRecord, ConsumerWaker, Progress,
+};
 pub use error::{Error, Result};
 pub use group::{
     Assignment, Election, Generation, GroupConfig, GroupEvent, GroupMembership, GroupProtocol, JoinedMember,

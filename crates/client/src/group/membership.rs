@@ -199,6 +199,11 @@ impl Membership {
         Some(Generation { id, member_id: self.member_id.clone(), protocol: self.protocol.clone() })
     }
 
+    /// As [`Membership::generation`], but None once a rebalance has left it behind.
+    pub(crate) fn commit_generation(&self) -> Option<Generation> {
+        self.generation().filter(|_| matches!(self.phase, Phase::Preparing | Phase::Stable))
+    }
+
     pub(crate) fn is_leader(&self) -> bool {
         self.is_leader
     }

@@ -15,7 +15,7 @@ mod tests;
 mod timing;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -110,7 +110,6 @@ struct Shared {
 
 /// One member of one group. Dropping it leaves the group without waiting.
 pub struct GroupMembership {
-    client: Client,
     shared: Arc<Shared>,
 }
 
@@ -131,8 +130,8 @@ impl GroupMembership {
             work: Notify::new(),
             news: Notify::new(),
         });
-        tokio::spawn(task::run(client.clone(), Arc::clone(&shared)));
-        Ok(Self { client, shared })
+        tokio::spawn(task::run(client, Arc::clone(&shared)));
+        Ok(Self { shared })
     }
 
     /// Wants to be a member from now on.
@@ -212,13 +211,19 @@ impl GroupMembership {
         self.shared.membership.lock().is_rebalancing()
     }
 
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
+    /// The generation to commit in: None in the midst of a rebalance, when a commit would come too late.
+    pub fn commit_generation(&self) -> Option<Generation> {
+        self.shared.membership.lock().commit_generation()
     }
 
     /// A commit in this generation was refused with this code.
     pub fn commit_refused(&self, generation: GenerationId, code: ErrorCode) {
         self.change(|membership| membership.commit_refused(generation, code));
+    }
+
+    /// For whoever commits while the owner goes on.
+    pub(crate) fn feedback(&self) -> Feedback {
+        Feedback(Arc::downgrade(&self.shared))
     }
 
     /// Gives membership up without waiting; [`GroupMembership::enter`] begins anew.
@@ -244,6 +249,18 @@ impl GroupMembership {
 impl Drop for GroupMembership {
     fn drop(&mut self) {
         self.change(|membership| membership.leave("the member is closed"));
+    }
+}
+
+/// Tells a member of refused commits, if it is still there.
+pub(crate) struct Feedback(Weak<Shared>);
+
+impl Feedback {
+    pub(crate) fn commit_refused(&self, generation: GenerationId, code: ErrorCode) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.membership.lock().commit_refused(generation, code);
+            shared.work.notify_one();
+        }
     }
 }
 

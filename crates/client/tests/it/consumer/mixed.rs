@@ -1,0 +1,1 @@
+//! Java's consumer and ours in one group.
