@@ -177,6 +177,11 @@ impl ConsumerConfig {
         match key {
             "group.id" => self.group_id = some(value),
             "group.instance.id" => self.group_instance_id = some(value),
+            // Kafka's default. The other, `consumer` (KIP-848), is not spoken.
+            "group.protocol" if value.eq_ignore_ascii_case("classic") => {}
+            "group.protocol" => {
+                return Err(Error::config(key, format!("{value:?} is not classic")));
+            }
             "session.timeout.ms" => self.session_timeout = millis(key, value)?,
             "heartbeat.interval.ms" => self.heartbeat_interval = millis(key, value)?,
             "max.poll.interval.ms" => self.max_poll_interval = positive(key, value)?,

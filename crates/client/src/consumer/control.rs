@@ -240,11 +240,13 @@ impl Consumer {
 
     /// Commits these offsets: of the next record to be read, each. With metadata of the caller's.
     pub async fn commit_offsets(&mut self, offsets: BTreeMap<TopicPartition, CommittedOffset>) -> Result<()> {
-        self.check_wake()?;
-        let commit = self.spawn_commit(offsets, true)?;
-        tokio::select! {
-            outcome = commit => outcome,
-            () = self.wake.notify.notified() => self.check_wake(),
+        let mut commit = self.spawn_commit(offsets, true)?;
+        loop {
+            self.check_wake()?;
+            tokio::select! {
+                outcome = &mut commit => return outcome,
+                () = self.wake.notify.notified() => {}
+            }
         }
     }
 

@@ -147,6 +147,12 @@ pub struct Consumer {
     wake: Arc<Wake>,
 }
 
+/// The end of a wait, however long.
+fn after(wait: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    Instant::now() + wait.min(YEAR)
+}
+
 impl Consumer {
     pub fn new(client: Client, config: ConsumerConfig) -> Self {
         Self {
@@ -169,7 +175,7 @@ impl Consumer {
     /// membership; errors that may pass are waited out. Rebalances happen in passing; whoever wants to know
     /// of them calls [`Consumer::next`].
     pub async fn poll(&mut self, wait: Duration) -> Result<Vec<ConsumerRecord>> {
-        let deadline = Instant::now() + wait;
+        let deadline = after(wait);
         loop {
             match self.next(deadline.saturating_duration_since(Instant::now())).await? {
                 Some(ConsumerEvent::Records(records)) => return Ok(records),
@@ -181,7 +187,7 @@ impl Consumer {
 
     /// As [`Consumer::poll`], and tells of rebalances; None if there is nothing to tell within `wait`.
     pub async fn next(&mut self, wait: Duration) -> Result<Option<ConsumerEvent>> {
-        let deadline = Instant::now() + wait;
+        let deadline = after(wait);
         loop {
             self.check_wake()?;
             let now = Instant::now();
@@ -215,7 +221,8 @@ impl Consumer {
     async fn wait(&mut self, now: Instant, deadline: Instant, fetches: Option<Instant>) -> Result<()> {
         let max_age = self.max_age();
         // Now and then all the same: whoever waits is polling.
-        let polled = self.group.is_some().then(|| now + self.config.heartbeat_interval);
+        let often = self.config.heartbeat_interval.min(self.config.max_poll_interval / 3);
+        let polled = self.group.is_some().then(|| now + often);
         let wakeups = [
             fetches,
             polled,
@@ -304,17 +311,16 @@ impl Consumer {
     /// Refreshes the metadata if something in it is missing or old.
     fn look(&mut self, now: Instant) {
         let metadata = self.client.metadata();
-        let assigned = self.partitions.topics();
-        let leaderless = self.partitions.names().iter().any(|partition| metadata.leader(partition).is_none());
+        let leaderless = self.partitions.iter().any(|partition| metadata.leader(partition).is_none());
         let missing = self.wanted.topics().iter().any(|topic| metadata.topic(topic).is_none());
         let electing = self.group.as_ref().is_some_and(Group::needs_look);
-        let idle = assigned.is_empty() && matches!(self.wanted, Wanted::Partitions);
+        let idle = self.partitions.iter().next().is_none() && matches!(self.wanted, Wanted::Partitions);
         let urgent = leaderless || missing || electing || self.wanted.is_open() || self.client.is_stale();
         if idle || !self.looking.is_due(now, urgent, self.max_age()) {
             return;
         }
         self.looking.begin();
-        let mut more = assigned;
+        let mut more: BTreeSet<_> = self.partitions.iter().map(|p| p.topic.clone()).collect();
         more.extend(self.group.iter().flat_map(Group::watched).cloned());
         let (client, wanted) = (self.client.clone(), self.wanted.clone());
         let exclude_internal = self.config.exclude_internal_topics;
@@ -448,12 +454,13 @@ impl Consumer {
         let group_id = self.config.group_id.clone().ok_or_else(missing)?;
         let subscribed = !matches!(self.wanted, Wanted::Partitions);
         let member = self.group.as_ref().map(|group| &group.member).filter(|_| subscribed);
-        let generation =
-            member.map(|member| member.commit_generation().ok_or_else(|| offsets::too_late(&group_id)));
+        let in_time = |member: &crate::GroupMembership| {
+            member.commit_generation().map_err(|code| offsets::too_late(&group_id, code))
+        };
         let committer = Committer {
             group_id: group_id.clone(),
             group_instance_id: self.config.group_instance_id.clone(),
-            generation: generation.transpose()?,
+            generation: member.map(in_time).transpose()?,
         };
         let feedback = member.map(crate::GroupMembership::feedback);
         Ok(self.commits.begin(self.client.clone(), committer, feedback, offsets, persistent))

@@ -89,9 +89,8 @@ async fn commit_once(connection: &Connection, committer: &Committer, offsets: &O
     Ok(())
 }
 
-/// A commit in the midst of a rebalance.
-pub(super) fn too_late(group: &str) -> Error {
-    let code = ErrorCode::RebalanceInProgress;
+/// A commit that is not even tried.
+pub(super) fn too_late(group: &str, code: ErrorCode) -> Error {
     Error::kafka(code, format!("commit by group {group}"), explanation(code))
 }
 

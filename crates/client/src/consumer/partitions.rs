@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use millstream_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicName, TopicPartition};
+use millstream_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicPartition};
 
 use super::{
     ConsumerRecord, Progress,
@@ -121,8 +121,8 @@ impl Partitions {
         self.assigned.keys().cloned().collect()
     }
 
-    pub(super) fn topics(&self) -> BTreeSet<TopicName> {
-        self.assigned.keys().map(|partition| partition.topic.clone()).collect()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.assigned.keys()
     }
 
     pub(super) fn contains(&self, partition: &TopicPartition) -> bool {
@@ -352,5 +352,121 @@ impl Partitions {
         let assigned = self.assigned.get_mut(partition)?;
         let waited = std::mem::replace(&mut assigned.is_looked_up, false);
         (waited && assigned.place == place).then_some(assigned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use millstream_record::TimestampType;
+    use millstream_types::{PartitionId, TimestampMs, TopicName};
+
+    use super::*;
+
+    fn partition(number: i32) -> TopicPartition {
+        TopicPartition::new(TopicName::from_static("t"), PartitionId(number))
+    }
+
+    fn fetched(number: i32, from: i64, to: i64) -> Fetched {
+        let record = |offset| ConsumerRecord {
+            partition: partition(number),
+            offset: Offset(offset),
+            leader_epoch: Some(LeaderEpoch(3)),
+            timestamp: TimestampMs(0),
+            timestamp_type: TimestampType::CreateTime,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+        };
+        let records = (from..to).map(record).collect();
+        let outcome = Outcome { records, next: Offset(to), end: Offset(to), log_start: None };
+        Fetched { partition: partition(number), fetch_offset: Offset(from), outcome: Ok(outcome) }
+    }
+
+    fn failed(number: i32, at: i64, code: ErrorCode) -> Fetched {
+        let outcome = Err(Error::kafka(code, "t", None));
+        Fetched { partition: partition(number), fetch_offset: Offset(at), outcome }
+    }
+
+    fn at(offsets: &[i64]) -> Partitions {
+        let mut partitions = Partitions::default();
+        for (number, offset) in (0..).zip(offsets) {
+            partitions.insert(partition(number), Assigned::anywhere());
+            partitions.seek(&partition(number), Place::Known, Offset(*offset));
+        }
+        partitions
+    }
+
+    fn take(partitions: &mut Partitions, most: usize) -> Option<Vec<i64>> {
+        let records = partitions.take_ready(most)?;
+        Some(records.into_iter().map(|record| record.offset.0).collect())
+    }
+
+    #[test]
+    fn an_answer_is_returned_in_pieces_and_the_position_follows() {
+        let (mut partitions, now) = (at(&[5]), Instant::now());
+        partitions.fetched(fetched(0, 5, 8), OffsetReset::Latest, now).unwrap();
+        assert_eq!(partitions.progress(&partition(0)).unwrap().position, Offset(5));
+        assert_eq!(take(&mut partitions, 2), Some(vec![5, 6]));
+        let committed = &partitions.positions()[&partition(0)];
+        assert_eq!((committed.offset, committed.leader_epoch), (Offset(7), Some(LeaderEpoch(3))));
+        assert_eq!(take(&mut partitions, 2), Some(vec![7]));
+        assert_eq!(partitions.progress(&partition(0)).unwrap().position, Offset(8));
+        assert_eq!(take(&mut partitions, 2), None);
+    }
+
+    #[test]
+    fn what_is_paused_waits_and_what_is_revoked_or_sought_elsewhere_is_forgotten() {
+        let (mut partitions, now) = (at(&[0, 0, 0]), Instant::now());
+        for number in 0..3 {
+            partitions.fetched(fetched(number, 0, 2), OffsetReset::Latest, now).unwrap();
+        }
+        partitions.pause(&partition(0), true);
+        partitions.revoke(&[partition(1)].into());
+        partitions.seek(&partition(2), Place::Known, Offset(9));
+        assert_eq!(take(&mut partitions, 10), None);
+        // An answer to a question from before the seek.
+        partitions.fetched(fetched(2, 2, 4), OffsetReset::Latest, now).unwrap();
+        assert_eq!(take(&mut partitions, 10), None);
+        partitions.pause(&partition(0), false);
+        assert_eq!(take(&mut partitions, 10), Some(vec![0, 1]));
+        assert_eq!(partitions.positions()[&partition(1)].offset, Offset(0));
+    }
+
+    #[test]
+    fn an_offset_out_of_range_is_reset_unless_the_caller_chose_it_or_there_is_no_reset() {
+        let (mut partitions, now) = (at(&[5]), Instant::now());
+        let gone = || failed(0, 5, ErrorCode::OffsetOutOfRange);
+        assert!(partitions.fetched(gone(), OffsetReset::None, now).is_err());
+        assert_eq!(partitions.fetched(gone(), OffsetReset::Earliest, now), Ok(false));
+        assert_eq!(partitions.progress(&partition(0)), None);
+        let (committed, resets) = partitions.to_look_up(now);
+        assert!(committed.is_empty());
+        assert_eq!(resets, BTreeMap::from([(partition(0), OffsetReset::Earliest)]));
+        assert_eq!(partitions.to_look_up(now), Default::default());
+        // Sought elsewhere while the answer was on its way.
+        partitions.seek(&partition(0), Place::Known, Offset(7));
+        partitions.found_reset(&partition(0), OffsetReset::Earliest, Offset(1));
+        assert_eq!(partitions.progress(&partition(0)).unwrap().position, Offset(7));
+
+        partitions.insert(partition(0), Assigned::exactly(Offset(5)));
+        assert!(partitions.fetched(gone(), OffsetReset::Earliest, now).is_err());
+    }
+
+    #[test]
+    fn a_lookup_in_vain_is_repeated_after_a_while() {
+        let now = Instant::now();
+        let mut partitions = Partitions::default();
+        partitions.insert(partition(0), Assigned::anywhere());
+        assert_eq!(partitions.to_look_up(now).0.len(), 1);
+        let later = now + Duration::from_secs(1);
+        partitions.look_up_failed(&partition(0), later);
+        assert_eq!(partitions.next_look_up(now), Some(later));
+        assert!(partitions.to_look_up(now).0.is_empty());
+        assert_eq!(partitions.to_look_up(later).0.len(), 1);
+        let reset = OffsetReset::None;
+        let missing = partitions.found_committed(&partition(0), None, reset).unwrap_err();
+        assert_eq!(missing, Error::NoOffset { partitions: vec![partition(0)] });
     }
 }

@@ -22,6 +22,8 @@ use crate::{
 };
 
 const PROTOCOL_TYPE: &str = "consumer";
+/// Everything is known: a look that is over.
+const NO_LOOK: u64 = 0;
 
 #[derive(Debug)]
 pub(super) struct Group {
@@ -280,7 +282,8 @@ impl Consumer {
     }
 
     fn elected(&mut self, election: Election) {
-        let look = self.looking.next();
+        let (look, metadata) = (self.looking.next(), self.client.metadata());
+        let stale = self.client.is_stale();
         let Some(group) = &mut self.group else { return };
         let read = || {
             let strategy = strategy(&election.protocol)?;
@@ -291,7 +294,10 @@ impl Consumer {
         };
         match read() {
             Ok(members) => {
-                let topics = members.values().flat_map(|member| member.topics.iter().cloned()).collect();
+                let wanted = members.values().flat_map(|member| member.topics.iter().cloned());
+                let topics: BTreeSet<TopicName> = wanted.collect();
+                let is_known = !stale && topics.iter().all(|topic| metadata.topic(topic).is_some());
+                let look = if is_known { NO_LOOK } else { look };
                 group.step = Step::Electing { election, members, topics, look };
             }
             Err(error) => group.member.give_up_election(error),

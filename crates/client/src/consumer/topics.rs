@@ -170,3 +170,35 @@ pub(super) fn counts(metadata: &Metadata, topics: &BTreeSet<TopicName>) -> BTree
     };
     topics.iter().filter_map(count).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_whole_names_and_is_shown_as_written_when_it_is_wrong() {
+        let regex = whole("a|b.").unwrap();
+        for (name, matches) in [("a", true), ("bc", true), ("ab", false), ("b", false), ("xa", false)] {
+            assert_eq!(regex.is_match(name), matches, "{name}");
+        }
+        let wrong = whole("a(").unwrap_err().to_string();
+        assert!(wrong.starts_with("subscription pattern: ") && !wrong.contains('^'), "{wrong}");
+    }
+
+    #[test]
+    fn a_look_in_vain_is_followed_by_a_longer_pause() {
+        let (mut looking, start) = (Looking::default(), Instant::now());
+        let ms = Duration::from_millis;
+        let backoff = (ms(100), ms(1000));
+        assert!(looking.is_due(start, true, None) && !looking.is_due(start, false, None));
+        looking.begin();
+        assert!(!looking.is_due(start, true, None));
+        let awaited = looking.next();
+        looking.ended(start, false, false, backoff);
+        assert!(!looking.is_due(start + ms(150), true, None) && looking.is_due(start + ms(200), true, None));
+        looking.begin();
+        looking.ended(start, true, true, backoff);
+        assert!(looking.has_done(awaited) && looking.is_due(start + ms(100), true, None));
+        assert!(looking.is_due(start + ms(5000), false, Some(ms(5000))));
+    }
+}

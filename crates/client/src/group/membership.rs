@@ -199,9 +199,14 @@ impl Membership {
         Some(Generation { id, member_id: self.member_id.clone(), protocol: self.protocol.clone() })
     }
 
-    /// As [`Membership::generation`], but None once a rebalance has left it behind.
-    pub(crate) fn commit_generation(&self) -> Option<Generation> {
-        self.generation().filter(|_| matches!(self.phase, Phase::Preparing | Phase::Stable))
+    /// As [`Membership::generation`], but an error once a rebalance has left it behind.
+    pub(crate) fn commit_generation(&self) -> Result<Generation, ErrorCode> {
+        let code = match self.phase {
+            Phase::Unjoined => ErrorCode::UnknownMemberId,
+            _ => ErrorCode::RebalanceInProgress,
+        };
+        let in_time = matches!(self.phase, Phase::Preparing | Phase::Stable);
+        self.generation().filter(|_| in_time).ok_or(code)
     }
 
     pub(crate) fn is_leader(&self) -> bool {
@@ -270,6 +275,7 @@ impl Membership {
     pub(crate) fn leave(&mut self, reason: &str) {
         self.wanted = false;
         self.quit(reason);
+        self.failure = None;
     }
 
     /// Whether a member that has left has nothing more to say.
@@ -283,12 +289,16 @@ impl Membership {
             return;
         }
         match code {
-            ErrorCode::UnknownMemberId => self.reset("the coordinator does not know the member", true),
-            ErrorCode::IllegalGeneration => self.reset("the group is in another generation", false),
+            ErrorCode::UnknownMemberId => self.lose("the coordinator does not know the member", true),
+            ErrorCode::IllegalGeneration => self.lose("the group is in another generation", false),
             ErrorCode::RebalanceInProgress => self.rejoin("the group is already rebalancing"),
             ErrorCode::FencedInstanceId => self.fenced(),
             _ => {}
         }
+    }
+
+    pub(crate) fn has_something_to_send(&self) -> bool {
+        self.leave.is_some() || matches!(self.phase, Phase::JoinDue | Phase::SyncDue(_))
     }
 
     /// Everything that is to be sent now.
@@ -425,7 +435,7 @@ impl Membership {
             Err(error) => match error.code() {
                 Some(ErrorCode::RebalanceInProgress) => {}
                 Some(ErrorCode::UnknownMemberId) => {
-                    self.reset("the coordinator does not know the member", true);
+                    self.lose("the coordinator does not know the member", true);
                 }
                 _ => self.retry_or_fail(now, error),
             },
@@ -471,10 +481,10 @@ impl Membership {
             Err(error) => match error.code() {
                 Some(ErrorCode::RebalanceInProgress) => {}
                 Some(ErrorCode::UnknownMemberId) => {
-                    self.reset("the coordinator does not know the member", true);
+                    self.lose("the coordinator does not know the member", true);
                 }
                 Some(ErrorCode::IllegalGeneration) => {
-                    self.reset("the group is in another generation", false);
+                    self.lose("the group is in another generation", false);
                 }
                 _ => self.retry_or_fail(now, error),
             },
@@ -492,10 +502,10 @@ impl Membership {
                 }
             }
             Some(ErrorCode::UnknownMemberId) if current => {
-                self.reset("the coordinator does not know the member", true);
+                self.lose("the coordinator does not know the member", true);
             }
             Some(ErrorCode::IllegalGeneration) if current => {
-                self.reset("the group is in another generation", false);
+                self.lose("the group is in another generation", false);
             }
             Some(ErrorCode::FencedInstanceId) if current => self.fenced(),
             Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::FencedInstanceId) => {
@@ -534,9 +544,13 @@ impl Membership {
         }
     }
 
+    fn lose(&mut self, reason: &str, forget_id: bool) {
+        tracing::info!(group = self.config.group_id, reason, "membership is lost; joining again");
+        self.reset(reason, forget_id);
+    }
+
     /// This member has no share any more, and joins anew; with the id it had, or without.
     fn reset(&mut self, reason: &str, forget_id: bool) {
-        tracing::info!(group = self.config.group_id, reason, "membership is lost; joining again");
         if forget_id {
             self.member_id.clear();
         }
@@ -551,7 +565,7 @@ impl Membership {
     fn fenced(&mut self) {
         let message = "another member with the same group.instance.id has taken its place".to_owned();
         let what = format!("group {}", self.config.group_id);
-        self.reset(&message, true);
+        self.lose(&message, true);
         self.failure = Some(Error::kafka(ErrorCode::FencedInstanceId, what, Some(message)));
     }
 

@@ -147,8 +147,12 @@ impl GroupMembership {
     /// What the owner has to do, if anything now. A failure is told once; whoever asks again after it tries
     /// to join again.
     pub fn try_next(&self) -> Result<Option<GroupEvent>> {
-        let event = self.shared.membership.lock().demand();
-        self.shared.work.notify_one();
+        let mut membership = self.shared.membership.lock();
+        let event = membership.demand();
+        // Not otherwise: owner and task would wake each other for ever.
+        if membership.has_something_to_send() {
+            self.shared.work.notify_one();
+        }
         event
     }
 
@@ -160,7 +164,11 @@ impl GroupMembership {
                 return Ok(event);
             }
             // Once in a while all the same, for `polled`.
-            let pause = self.shared.membership.lock().config().heartbeat_interval;
+            let pause = {
+                let membership = self.shared.membership.lock();
+                let config = membership.config();
+                config.max_poll_interval.map_or(config.heartbeat_interval, |interval| interval / 3)
+            };
             tokio::time::timeout(pause, self.shared.news.notified()).await.ok();
         }
     }
@@ -211,8 +219,9 @@ impl GroupMembership {
         self.shared.membership.lock().is_rebalancing()
     }
 
-    /// The generation to commit in: None in the midst of a rebalance, when a commit would come too late.
-    pub fn commit_generation(&self) -> Option<Generation> {
+    /// The generation to commit in; an error without one, or in the midst of a rebalance, when a commit would
+    /// come too late.
+    pub fn commit_generation(&self) -> Result<Generation, ErrorCode> {
         self.shared.membership.lock().commit_generation()
     }
 

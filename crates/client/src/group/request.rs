@@ -99,7 +99,8 @@ pub(super) async fn perform(
         }
         Request::Heartbeat { generation, member_id } => {
             let connection = coordinator(client, broker, &lanes.heartbeat).await?;
-            heartbeat(&connection, config, generation, member_id).await
+            let limit = config.session_timeout.min(client.config().request_timeout);
+            heartbeat(&connection, limit, config, generation, member_id).await
         }
         Request::Leave { member_id, reason } => {
             let connection = coordinator(client, broker, &lanes.heartbeat).await?;
@@ -155,6 +156,7 @@ async fn sync(connection: &Connection, config: &GroupConfig, request: SyncGroupR
 
 async fn heartbeat(
     connection: &Connection,
+    limit: Duration,
     config: &GroupConfig,
     generation: GenerationId,
     member_id: String,
@@ -168,7 +170,7 @@ async fn heartbeat(
         group_instance_id: config.group_instance_id.clone(),
         ..Default::default()
     };
-    let answer = connection.send_within(config.session_timeout, version, &request).await?;
+    let answer = connection.send_within(limit, version, &request).await?;
     match ErrorCode::from_code(answer.error_code) {
         ErrorCode::None => Ok(Answer::Alive),
         code => Err(refused(config, code)),

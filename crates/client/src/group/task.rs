@@ -42,10 +42,12 @@ pub(super) async fn run(client: Client, shared: Arc<Shared>) {
         if is_alone && (is_over || now >= *farewell.get_or_insert(now + FAREWELL_LIMIT)) {
             return;
         }
-        shared.news.notify_one();
         tokio::select! {
             Some(done) = requests.join_next() => match done {
-                Ok((id, answer)) => shared.membership.lock().answer(Instant::now(), id, answer),
+                Ok((id, answer)) => {
+                    shared.membership.lock().answer(Instant::now(), id, answer);
+                    shared.news.notify_one();
+                }
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
             () = shared.work.notified() => {}

@@ -1,7 +1,5 @@
 //! Members that come, go, sleep, restart.
 
-use std::collections::BTreeSet;
-
 use millstream_client::{
     Assignment, AssignmentStrategy, Consumer, ConsumerConfig, ConsumerEvent, GroupConfig, GroupEvent,
     GroupMembership, GroupProtocol,
@@ -27,7 +25,6 @@ async fn three_members_grow_and_shrink_under_every_strategy() {
     ] {
         let (client, group) = (client(), fresh_group());
         let topic = fresh_topic(&client, "grow", 6).await;
-        produce(&client, &topic, 6, 0, 10).await;
         let first = Member::start(&client, with(strategy, &group), &[&topic]);
         shares(&[&first], &[6]).await;
         let second = Member::start(&client, with(strategy, &group), &[&topic]);
@@ -40,9 +37,6 @@ async fn three_members_grow_and_shrink_under_every_strategy() {
         shares(&[&second, &third], &[3, 3]).await;
         second.close().await;
         shares(&[&third], &[6]).await;
-        let read = third.seen();
-        let all: BTreeSet<_> = read.assignment.iter().flat_map(|p| read.offsets(p)).collect();
-        assert!(all.len() <= 10);
         third.close().await;
     }
 }
@@ -96,7 +90,7 @@ async fn a_member_that_stops_polling_is_replaced_and_told_when_it_comes_back() {
     shares(&[&awake], &[2]).await;
     assert_eq!(sleeper.generation(), None);
     let refused = sleeper.commit().await.unwrap_err();
-    assert_eq!(refused.code(), Some(ErrorCode::RebalanceInProgress), "{refused}");
+    assert_eq!(refused.code(), Some(ErrorCode::UnknownMemberId), "{refused}");
     let told = loop {
         match sleeper.next(10 * SECOND).await.unwrap() {
             Some(ConsumerEvent::Records(_)) => {}
