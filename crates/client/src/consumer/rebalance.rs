@@ -3,7 +3,7 @@
 //! caller comes back, so that it can commit and look around in between.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Consumer, ConsumerEvent, Done,
-    assignor::{AssignmentStrategy, Members, StickyData},
+    assignor::{AssignmentStrategy, Members, PartitionCounts, StickyData},
     partitions::Assigned,
     protocol::{Subscription, read_assignment, read_subscription, write_assignment},
     topics::counts,
@@ -31,9 +31,16 @@ pub(super) struct Group {
     step: Step,
     /// What this member said that it wants when it last joined.
     joined: BTreeSet<TopicName>,
-    /// The leader's: partition counts of all the group's topics at the last election.
-    watched: Option<BTreeMap<TopicName, i32>>,
+    /// The leader's.
+    watched: Option<Watched>,
     last: Option<StickyData>,
+}
+
+/// All the group's topics, and how many partitions those that exist had at the last election.
+#[derive(Debug)]
+struct Watched {
+    topics: BTreeSet<TopicName>,
+    counts: PartitionCounts,
 }
 
 #[derive(Debug)]
@@ -87,7 +94,7 @@ impl Group {
             Step::Electing { topics, .. } => Some(topics),
             _ => None,
         };
-        self.watched.iter().flat_map(BTreeMap::keys).chain(electing.into_iter().flatten())
+        self.watched.iter().flat_map(|watched| &watched.topics).chain(electing.into_iter().flatten())
     }
 
     /// Whether an election waits for a look at the cluster.
@@ -103,12 +110,9 @@ impl Group {
         if self.joined != *wanted {
             self.member.rejoin("the subscription has changed");
         }
-        if let Some(watched) = &self.watched {
-            let topics: BTreeSet<TopicName> = watched.keys().cloned().collect();
-            if counts(metadata, &topics) != *watched {
-                self.watched = None;
-                self.member.rejoin("topics of the group have changed");
-            }
+        let changed = |watched: &mut Watched| counts(metadata, &watched.topics) != watched.counts;
+        if self.watched.take_if(changed).is_some() {
+            self.member.rejoin("topics of the group have changed");
         }
     }
 }
@@ -175,9 +179,9 @@ impl Consumer {
                         group.step = Step::Electing { election, members, topics, look };
                         return Ok(None);
                     }
-                    let watched = counts(&metadata, &topics);
-                    let shares = share_out(&election, &watched, &members);
-                    group.watched = Some(watched);
+                    let counts = counts(&metadata, &topics);
+                    let shares = share_out(&election, &counts, &members);
+                    group.watched = Some(Watched { topics, counts });
                     match shares {
                         Ok(shares) => group.member.share_out(shares),
                         Err(error) => group.member.give_up_election(error),
@@ -347,7 +351,7 @@ fn strategy(name: &str) -> Result<AssignmentStrategy> {
 
 fn share_out(
     election: &Election,
-    counts: &BTreeMap<TopicName, i32>,
+    counts: &PartitionCounts,
     members: &Members,
 ) -> Result<Vec<(String, bytes::Bytes)>> {
     if election.skip_assignment {
