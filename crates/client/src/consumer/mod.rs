@@ -347,7 +347,7 @@ impl Consumer {
 
     /// Asks for committed offsets and for resets where a partition has no place yet.
     fn look_up_places(&mut self, now: Instant) {
-        let (mut asked, resetting) = self.partitions.to_look_up(now);
+        let (mut asked, resetting) = self.partitions.take_look_ups(now);
         if let (Some(group), false) = (self.config.group_id.clone(), asked.is_empty()) {
             let client = self.client.clone();
             self.work.spawn(async move {

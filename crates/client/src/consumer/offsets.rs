@@ -82,7 +82,8 @@ async fn commit_once(connection: &Connection, committer: &Committer, offsets: &O
     let codes = answer.topics.iter().flat_map(|topic| {
         topic.partitions.iter().map(|p| (&topic.name, p.partition_index, ErrorCode::from_code(p.error_code)))
     });
-    for (topic, partition, code) in codes.filter(|(_, _, code)| *code != ErrorCode::None) {
+    let mut refused = codes.filter(|(_, _, code)| *code != ErrorCode::None);
+    if let Some((topic, partition, code)) = refused.next() {
         let what = format!("commit of {topic}-{partition} by group {}", committer.group_id);
         return Err(Error::kafka(code, what, explanation(code)));
     }

@@ -212,7 +212,7 @@ impl Partitions {
     /// What to fetch from each leader that is not busy, and when one that is being held back may be tried
     /// again.
     pub(super) fn to_fetch(
-        &mut self,
+        &self,
         now: Instant,
         metadata: &Metadata,
         busy: &BTreeSet<BrokerId>,
@@ -286,7 +286,7 @@ impl Partitions {
     }
 
     /// Partitions whose place must be asked for, now marked as asked for.
-    pub(super) fn to_look_up(
+    pub(super) fn take_look_ups(
         &mut self,
         now: Instant,
     ) -> (BTreeSet<TopicPartition>, BTreeMap<TopicPartition, OffsetReset>) {
@@ -441,10 +441,10 @@ mod tests {
         assert!(partitions.fetched(gone(), OffsetReset::None, now).is_err());
         assert_eq!(partitions.fetched(gone(), OffsetReset::Earliest, now), Ok(false));
         assert_eq!(partitions.progress(&partition(0)), None);
-        let (committed, resets) = partitions.to_look_up(now);
+        let (committed, resets) = partitions.take_look_ups(now);
         assert!(committed.is_empty());
         assert_eq!(resets, BTreeMap::from([(partition(0), OffsetReset::Earliest)]));
-        assert_eq!(partitions.to_look_up(now), Default::default());
+        assert_eq!(partitions.take_look_ups(now), Default::default());
         // Sought elsewhere while the answer was on its way.
         partitions.seek(&partition(0), Place::Known, Offset(7));
         partitions.found_reset(&partition(0), OffsetReset::Earliest, Offset(1));
@@ -459,12 +459,12 @@ mod tests {
         let now = Instant::now();
         let mut partitions = Partitions::default();
         partitions.insert(partition(0), Assigned::anywhere());
-        assert_eq!(partitions.to_look_up(now).0.len(), 1);
+        assert_eq!(partitions.take_look_ups(now).0.len(), 1);
         let later = now + Duration::from_secs(1);
         partitions.look_up_failed(&partition(0), later);
         assert_eq!(partitions.next_look_up(now), Some(later));
-        assert!(partitions.to_look_up(now).0.is_empty());
-        assert_eq!(partitions.to_look_up(later).0.len(), 1);
+        assert!(partitions.take_look_ups(now).0.is_empty());
+        assert_eq!(partitions.take_look_ups(later).0.len(), 1);
         let reset = OffsetReset::None;
         let missing = partitions.found_committed(&partition(0), None, reset).unwrap_err();
         assert_eq!(missing, Error::NoOffset { partitions: vec![partition(0)] });

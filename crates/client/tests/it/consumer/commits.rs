@@ -10,14 +10,14 @@ use millstream_types::{ErrorCode, LeaderEpoch, Offset, TopicName};
 
 use super::{
     super::{SECOND, client, fresh_topic, partition},
-    Member, config, eventually, fresh_group, produce, shares,
+    LIMIT, Member, config, eventually, fresh_group, produce, shares,
 };
 
 /// Reads until `count` records have come; their offsets.
 async fn read(consumer: &mut Consumer, count: usize) -> Vec<i64> {
     let mut offsets = Vec::new();
     while offsets.len() < count {
-        let records = consumer.poll(10 * SECOND).await.unwrap();
+        let records = consumer.poll(LIMIT).await.unwrap();
         assert!(!records.is_empty() || consumer.assignment().is_empty(), "{offsets:?}");
         offsets.extend(records.into_iter().map(|record| record.offset.0));
     }
@@ -45,7 +45,7 @@ async fn a_member_goes_on_where_its_predecessor_committed() {
     let mut consumer = start();
     assert_eq!(read(&mut consumer, 3).await, [3, 4, 5]);
     consumer.commit_async().unwrap().await.unwrap();
-    let record = consumer.poll(10 * SECOND).await.unwrap().remove(0);
+    let record = consumer.poll(LIMIT).await.unwrap().remove(0);
     consumer.commit_record(&record).await.unwrap();
     drop(consumer);
 
@@ -110,7 +110,7 @@ async fn what_is_being_revoked_can_still_be_committed() {
     read(&mut consumer, 10).await;
     let other = Member::start(&client, config(&group), &[&topic]);
     loop {
-        match consumer.next(20 * SECOND).await.unwrap() {
+        match consumer.next(LIMIT).await.unwrap() {
             Some(ConsumerEvent::Revoked(partitions)) => {
                 assert_eq!(partitions, [partition(&topic, 0), partition(&topic, 1)]);
                 consumer.commit().await.unwrap();
@@ -171,7 +171,7 @@ async fn nothing_that_was_committed_is_read_again_and_nothing_is_left_out_when_t
     let (mut committed, mut tried) = (next.clone(), next.clone());
     let (mut polls, mut kills) = (0, 0);
     while next.values().any(|next| *next < 1_000) {
-        let records = match consumer.next(30 * SECOND).await.unwrap() {
+        let records = match consumer.next(3 * LIMIT).await.unwrap() {
             Some(ConsumerEvent::Records(records)) => records,
             Some(ConsumerEvent::Assigned(_)) => {
                 // Whoever is assigned goes on from what was committed. A commit that failed may have been

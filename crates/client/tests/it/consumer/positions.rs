@@ -7,13 +7,13 @@ use millstream_types::{ErrorCode, Offset, TimestampMs};
 
 use super::{
     super::{SECOND, client, fresh_topic, partition},
-    config, fresh_group, produce,
+    LIMIT, config, fresh_group, produce,
 };
 
 async fn next_offsets(consumer: &mut Consumer, count: usize) -> Vec<i64> {
     let mut offsets = Vec::new();
     while offsets.len() < count {
-        let records = consumer.poll(10 * SECOND).await.unwrap();
+        let records = consumer.poll(LIMIT).await.unwrap();
         assert!(!records.is_empty(), "{offsets:?}");
         offsets.extend(records.into_iter().map(|record| record.offset.0));
     }
@@ -55,13 +55,13 @@ async fn an_offset_that_is_not_there_is_reset_or_told() {
         );
         consumer.assign_partitions([the_partition.clone()]);
         consumer.seek(the_partition.clone(), Offset(99));
-        consumer.poll(10 * SECOND).await.map(|records| records[0].offset)
+        consumer.poll(LIMIT).await.map(|records| records[0].offset)
     };
     assert_eq!(read(OffsetReset::Earliest).await, Ok(Offset(0)));
     assert_eq!(read(OffsetReset::None).await.unwrap_err().code(), Some(ErrorCode::OffsetOutOfRange));
     let mut exact = Consumer::new(client.clone(), ConsumerConfig::default());
     exact.assign([(the_partition, Offset(99))]);
-    assert_eq!(exact.poll(10 * SECOND).await.unwrap_err().code(), Some(ErrorCode::OffsetOutOfRange));
+    assert_eq!(exact.poll(LIMIT).await.unwrap_err().code(), Some(ErrorCode::OffsetOutOfRange));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +87,7 @@ async fn seeking_pausing_and_asking_for_offsets() {
     consumer.resume([one.clone()]);
     assert_eq!(next_offsets(&mut consumer, 5).await, [0, 1, 2, 3, 4]);
     consumer.seek_to_beginning([zero.clone()]);
-    assert_eq!(consumer.poll(10 * SECOND).await.unwrap()[0].offset, Offset(0));
+    assert_eq!(consumer.poll(LIMIT).await.unwrap()[0].offset, Offset(0));
     consumer.seek_to_end([zero.clone()]);
     assert_eq!(consumer.position(&zero).await, Ok(Offset(5)));
 
