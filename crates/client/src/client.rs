@@ -4,7 +4,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     future::Future,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -25,7 +28,32 @@ use crate::{
 pub(crate) enum Lane {
     Calls,
     Produce,
-    Fetch,
+    /// Of one consumer or group member: see [`LaneId`].
+    Own(u64),
+}
+
+/// A number for [`Lane::Own`]. Connections of the lane are forgotten with it.
+#[derive(Debug)]
+pub(crate) struct LaneId {
+    client: Client,
+    number: u64,
+}
+
+impl LaneId {
+    pub(crate) fn new(client: &Client) -> Self {
+        let number = client.shared.lanes.fetch_add(1, Ordering::Relaxed);
+        Self { client: client.clone(), number }
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for LaneId {
+    fn drop(&mut self) {
+        self.client.shared.connections.lock().retain(|(_, lane), _| *lane != Lane::Own(self.number));
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +78,8 @@ struct Shared {
     metadata: Mutex<Cached>,
     connections: Mutex<HashMap<(Peer, Lane), Slot>>,
     coordinators: Mutex<Coordinators>,
+    /// How many [`LaneId`]s there have been.
+    lanes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +103,7 @@ impl Client {
             metadata: Mutex::default(),
             connections: Mutex::default(),
             coordinators: Mutex::default(),
+            lanes: AtomicU64::new(0),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -112,9 +143,17 @@ impl Client {
         &self,
         more: impl IntoIterator<Item = TopicName>,
     ) -> Result<Vec<(TopicName, Error)>> {
+        self.refresh_or_create(more, self.shared.config.allow_auto_create_topics).await
+    }
+
+    /// As [`Client::refresh`], and says whether a topic that is not there may be made.
+    pub(crate) async fn refresh_or_create(
+        &self,
+        more: impl IntoIterator<Item = TopicName>,
+        create: bool,
+    ) -> Result<Vec<(TopicName, Error)>> {
         let mut names: BTreeSet<TopicName> = self.metadata().topics.keys().cloned().collect();
         names.extend(more);
-        let create = self.shared.config.allow_auto_create_topics;
         let answer = self.fetch_metadata(Some(names.iter().cloned().collect()), create).await?;
         Ok(self.update_metadata(answer))
     }

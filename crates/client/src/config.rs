@@ -1,10 +1,13 @@
 //! Configuration under Kafka's names and with Kafka's defaults. Each struct takes `key=value` pairs with
 //! `set`, or is filled in directly.
 
+mod consumer;
+
 use std::{fmt::Display, str::FromStr, time::Duration};
 
 use millstream_record::Compression;
 
+pub use self::consumer::{ConsumerConfig, IsolationLevel, OffsetReset};
 use crate::{Error, Result};
 
 /// What every client needs.
@@ -188,80 +191,6 @@ impl ProducerConfig {
             return Err(Error::config("max.in.flight.requests.per.connection", "must be at least 1"));
         }
         Ok(())
-    }
-}
-
-/// `isolation.level`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum IsolationLevel {
-    #[default]
-    ReadUncommitted,
-    /// Records of open and aborted transactions are not seen.
-    ReadCommitted,
-}
-
-impl IsolationLevel {
-    pub(crate) fn to_wire(self) -> i8 {
-        match self {
-            Self::ReadUncommitted => 0,
-            Self::ReadCommitted => 1,
-        }
-    }
-}
-
-impl FromStr for IsolationLevel {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "read_uncommitted" => Ok(Self::ReadUncommitted),
-            "read_committed" => Ok(Self::ReadCommitted),
-            other => Err(format!("{other:?} is not read_uncommitted or read_committed")),
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct ConsumerConfig {
-    /// `fetch.min.bytes`: the broker answers when it has this much, or `fetch.max.wait.ms` is over.
-    pub fetch_min_bytes: i32,
-    /// `fetch.max.wait.ms`
-    pub fetch_max_wait: Duration,
-    /// `fetch.max.bytes`, of one answer; a first batch that is larger is sent all the same.
-    pub fetch_max_bytes: i32,
-    /// `max.partition.fetch.bytes`
-    pub max_partition_fetch_bytes: i32,
-    /// `isolation.level`
-    pub isolation_level: IsolationLevel,
-    /// How many bytes one batch may hold once it is decompressed.
-    pub max_decompressed_bytes: usize,
-}
-
-impl Default for ConsumerConfig {
-    fn default() -> Self {
-        Self {
-            fetch_min_bytes: 1,
-            fetch_max_wait: Duration::from_millis(500),
-            fetch_max_bytes: 50 << 20,
-            max_partition_fetch_bytes: 1 << 20,
-            isolation_level: IsolationLevel::ReadUncommitted,
-            max_decompressed_bytes: 1 << 30,
-        }
-    }
-}
-
-impl ConsumerConfig {
-    /// Sets one key by Kafka's name; false if it is not one of these.
-    pub fn set(&mut self, key: &str, value: &str) -> Result<bool> {
-        match key {
-            "fetch.min.bytes" => self.fetch_min_bytes = parse(key, value)?,
-            "fetch.max.wait.ms" => self.fetch_max_wait = millis(key, value)?,
-            "fetch.max.bytes" => self.fetch_max_bytes = parse(key, value)?,
-            "max.partition.fetch.bytes" => self.max_partition_fetch_bytes = parse(key, value)?,
-            "isolation.level" => self.isolation_level = parse(key, value)?,
-            _ => return Ok(false),
-        }
-        Ok(true)
     }
 }
 

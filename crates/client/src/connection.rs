@@ -146,6 +146,17 @@ impl Connection {
         self.begin(version, request).await?.await
     }
 
+    /// As [`Connection::send`], for a request that the broker may take longer than `request.timeout.ms` to
+    /// answer, or should be quicker with.
+    pub(crate) async fn send_within<R: Request>(
+        &self,
+        limit: Duration,
+        version: i16,
+        request: &R,
+    ) -> Result<R::Response> {
+        self.begin_within(limit, version, request).await?.await
+    }
+
     /// Puts a request in line; what comes back waits for its answer. Requests are written in the order in
     /// which they came into the line.
     pub(crate) async fn begin<R: Request>(
@@ -153,7 +164,16 @@ impl Connection {
         version: i16,
         request: &R,
     ) -> Result<impl Future<Output = Result<R::Response>> + use<R>> {
-        let answer = self.exchange(version, request).await?;
+        self.begin_within(self.shared.request_timeout, version, request).await
+    }
+
+    async fn begin_within<R: Request>(
+        &self,
+        limit: Duration,
+        version: i16,
+        request: &R,
+    ) -> Result<impl Future<Output = Result<R::Response>> + use<R>> {
+        let answer = self.exchange(limit, version, request).await?;
         Ok(async move {
             let (_, response) = decode_response::<R>(answer.await?, version).map_err(|error| {
                 Error::malformed(format!("the answer to {} version {version}", R::NAME), error)
@@ -171,12 +191,13 @@ impl Connection {
     /// Puts a request in line; what comes back is the frame that answers it, from the correlation id on.
     async fn exchange<R: Request>(
         &self,
+        limit: Duration,
         version: i16,
         request: &R,
     ) -> Result<impl Future<Output = Result<Bytes>> + use<R>> {
         let (frame, correlation_id) = self.encode(version, request)?;
         let (reply, answer) = oneshot::channel();
-        let (connection, limit) = (self.clone(), self.shared.request_timeout);
+        let connection = self.clone();
         let deadline = Instant::now() + limit;
         let late = move |connection: &Self| {
             connection.shared.give_up.notify_one();
@@ -218,7 +239,7 @@ impl Connection {
         };
         let mut version = ApiVersionsRequest::MAX_VERSION;
         loop {
-            let frame = self.exchange(version, &request).await?.await?;
+            let frame = self.exchange(self.shared.request_timeout, version, &request).await?.await?;
             let code = frame.get(CORRELATION_BYTES..).and_then(|body| body.first_chunk());
             let code = code.map_or(ErrorCode::None, |raw| ErrorCode::from_code(i16::from_be_bytes(*raw)));
             let refused = code == ErrorCode::UnsupportedVersion && version > 0;

@@ -25,18 +25,29 @@ impl Client {
     where
         F: Future<Output = Result<T>>,
     {
-        let attempt = || async {
-            let connection = self.coordinator(group).await?;
-            let answer = ask(connection).await;
-            if answer.as_ref().is_err_and(points_elsewhere) {
-                self.coordinators().lock().remove(group);
-            }
-            answer
-        };
-        self.retry(&format!("{what} of group {group}"), attempt).await
+        self.retry(&format!("{what} of group {group}"), || self.at_coordinator(group, &ask)).await
+    }
+
+    /// Asks the group's coordinator once.
+    pub(crate) async fn at_coordinator<T, F>(&self, group: &str, ask: impl Fn(Connection) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let connection = self.coordinator(group).await?;
+        let answer = ask(connection).await;
+        if answer.as_ref().is_err_and(points_elsewhere) {
+            self.forget_coordinator(group);
+        }
+        answer
     }
 
     async fn coordinator(&self, group: &str) -> Result<Connection> {
+        let id = self.known_coordinator(group).await?;
+        self.broker(id).await.inspect_err(|_| self.forget_coordinator(group))
+    }
+
+    /// The group's coordinator, whose address the metadata knows.
+    pub(crate) async fn known_coordinator(&self, group: &str) -> Result<BrokerId> {
         let known = self.coordinators().lock().get(group).copied();
         let id = match known {
             Some(id) => id,
@@ -45,9 +56,11 @@ impl Client {
         if !self.metadata().brokers.contains_key(&id) {
             self.refresh([]).await?;
         }
-        self.broker(id).await.inspect_err(|_| {
-            self.coordinators().lock().remove(group);
-        })
+        Ok(id)
+    }
+
+    pub(crate) fn forget_coordinator(&self, group: &str) {
+        self.coordinators().lock().remove(group);
     }
 
     async fn find_coordinator(&self, group: &str) -> Result<BrokerId> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millstream_types::ErrorCode;
+use millstream_types::{ErrorCode, TopicPartition};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -40,6 +40,12 @@ pub enum Error {
     Config { key: String, reason: String },
     #[error("a record of {bytes} bytes is larger than max.request.size, {limit}")]
     RecordTooLarge { bytes: usize, limit: usize },
+    /// Neither a position nor a committed offset, and `auto.offset.reset` is `none`.
+    #[error("no offset is committed for {}, and auto.offset.reset is none", names(.partitions))]
+    NoOffset { partitions: Vec<TopicPartition> },
+    /// A wait was ended from elsewhere, with a `ConsumerWaker`.
+    #[error("woken up")]
+    WokenUp,
     /// The producer or client was closed before the call could finish.
     #[error("{0} is closed")]
     Closed(&'static str),
@@ -59,6 +65,10 @@ fn versions(client: &(i16, i16), broker: &Option<(i16, i16)>) -> String {
         None => "at all".to_owned(),
         Some((min, max)) => format!("in a version of this client's ({low}-{high}), but {min}-{max}"),
     }
+}
+
+fn names(partitions: &[TopicPartition]) -> String {
+    partitions.iter().map(TopicPartition::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl Error {
@@ -92,6 +102,8 @@ impl Error {
             | Self::Malformed { .. }
             | Self::Config { .. }
             | Self::RecordTooLarge { .. }
+            | Self::NoOffset { .. }
+            | Self::WokenUp
             | Self::Closed(_) => false,
         }
     }

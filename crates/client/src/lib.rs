@@ -11,6 +11,7 @@ mod connection;
 mod consumer;
 mod coordinator;
 mod error;
+mod group;
 mod metadata;
 mod producer;
 
@@ -20,9 +21,14 @@ pub use admin::{
     LogDir, LogDirReplica, NewTopic, OffsetSpec,
 };
 pub use client::Client;
-pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, ProducerConfig};
+pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, OffsetReset, ProducerConfig};
 pub use connection::Connection;
-pub use consumer::{Consumer, ConsumerRecord, Progress};
+pub use consumer::{
+    AssignmentStrategy, Commit, Consumer, ConsumerEvent, ConsumerRecord, ConsumerWaker, Progress,
+};
 pub use error::{Error, Result};
+pub use group::{
+    Assignment, Election, Generation, GroupConfig, GroupEvent, GroupMembership, GroupProtocol, JoinedMember,
+};
 pub use metadata::{Broker, Metadata, Partition, Topic};
 pub use producer::{Delivery, Producer, ProducerRecord, RecordMetadata};

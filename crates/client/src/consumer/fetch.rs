@@ -49,10 +49,11 @@ pub(super) struct Outcome {
 pub(super) async fn fetch(
     client: &Client,
     config: &ConsumerConfig,
+    lane: Lane,
     leader: BrokerId,
     wanted: Vec<(TopicPartition, Offset)>,
 ) -> Vec<Fetched> {
-    let answer = exchange(client, config, leader, &wanted).await;
+    let answer = exchange(client, config, lane, leader, &wanted).await;
     let mut answered = match answer {
         Ok(answered) => answered,
         Err(error) => wanted.iter().map(|(partition, _)| (partition.clone(), Err(error.clone()))).collect(),
@@ -70,10 +71,11 @@ pub(super) async fn fetch(
 async fn exchange(
     client: &Client,
     config: &ConsumerConfig,
+    lane: Lane,
     leader: BrokerId,
     wanted: &[(TopicPartition, Offset)],
 ) -> Result<BTreeMap<TopicPartition, Result<PartitionData>>> {
-    let connection = client.lane(leader, Lane::Fetch).await?;
+    let connection = client.lane(leader, lane).await?;
     let metadata = client.metadata();
     let all_have_ids =
         wanted.iter().all(|(p, _)| metadata.topic(&p.topic).is_some_and(|topic| topic.id.is_some()));

@@ -1,20 +1,51 @@
-//! Reading records from partitions that the caller names, from offsets that the caller chooses. Groups are
-//! not in this: whoever shares partitions out assigns them here.
+//! Reading records: from partitions that the caller names, or as a member of a group that shares the
+//! partitions of its topics out. Behaviour is that of Java's consumer on the classic protocol.
+//!
+//! All decisions are made while the caller polls; in between only requests under way go on, and the
+//! member's heartbeats (`group`). So whatever a call returned stays true until the next call.
 
+mod assignor;
+mod commits;
+mod control;
 mod fetch;
+mod offsets;
+mod partitions;
+mod protocol;
+mod rebalance;
+mod topics;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use millstream_record::{Header, TimestampType};
-use millstream_types::{BrokerId, LeaderEpoch, Offset, TimestampMs, TopicName, TopicPartition};
-use tokio::{task::JoinSet, time::timeout_at};
+use millstream_types::{BrokerId, LeaderEpoch, Offset, TimestampMs, TopicPartition};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinSet,
+    time::sleep_until,
+};
 
-use self::fetch::{Fetched, Outcome, fetch};
-use crate::{Client, Result, config::ConsumerConfig};
+pub use self::{assignor::AssignmentStrategy, commits::Commit};
+use self::{
+    commits::Commits,
+    fetch::{Fetched, fetch},
+    offsets::{Committer, Offsets, committed, resets},
+    partitions::Partitions,
+    rebalance::Group,
+    topics::{Look, Looking, Wanted, look},
+};
+use crate::{
+    Client, Error, OffsetReset, Result,
+    client::{Lane, LaneId},
+    config::ConsumerConfig,
+};
 
 /// A record that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,189 +71,408 @@ pub struct Progress {
     pub log_start: Option<Offset>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Assigned {
-    progress: Progress,
-    /// What to fetch next; ahead of the position while records wait to be polled.
-    fetch_offset: Offset,
-    /// Not fetched before this, after an answer that did not help.
-    not_before: Option<Instant>,
-    /// When it last gave records, counted in answers: an answer is limited, so the longest without comes
-    /// first in the next request.
-    served: u64,
+/// What [`Consumer::next`] has to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConsumerEvent {
+    /// Records of one partition, in order; none if what was read holds nothing to show, such as markers of
+    /// transactions.
+    Records(Vec<ConsumerRecord>),
+    /// The group has been joined, and these partitions are new to this member; perhaps none. Now is the time
+    /// to seek.
+    Assigned(Vec<TopicPartition>),
+    /// Until the next call these partitions are still this member's: now is the time to finish with them,
+    /// and to commit.
+    Revoked(Vec<TopicPartition>),
+    /// These partitions are another's already, perhaps: it is too late to commit.
+    Lost(Vec<TopicPartition>),
 }
 
-/// Reads the partitions assigned to it. Fetches run ahead while the caller works: at most one answer per
-/// broker waits, so memory is bounded by `fetch.max.bytes` times brokers.
+/// What a task of the consumer's came back with.
+enum Done {
+    Fetched {
+        broker: BrokerId,
+        fetched: Vec<Fetched>,
+    },
+    Looked(Result<Look>),
+    Committed {
+        asked: BTreeSet<TopicPartition>,
+        found: Result<Offsets>,
+    },
+    Reset {
+        asked: BTreeMap<TopicPartition, OffsetReset>,
+        found: Result<BTreeMap<TopicPartition, Result<Offset>>>,
+    },
+    AutoCommitted(Result<()>),
+    /// Something is to be looked at that is kept elsewhere.
+    Nudge,
+}
+
+#[derive(Debug, Default)]
+struct Wake {
+    is_wanted: AtomicBool,
+    notify: Notify,
+}
+
+/// Ends a wait of its [`Consumer`] from elsewhere.
+#[derive(Clone, Debug)]
+pub struct ConsumerWaker(Arc<Wake>);
+
+impl ConsumerWaker {
+    /// The call that waits, or else the next that would, returns [`Error::WokenUp`].
+    pub fn wake(&self) {
+        self.0.is_wanted.store(true, Ordering::Release);
+        self.0.notify.notify_one();
+    }
+}
+
+/// Reads partitions. Fetches run ahead while the caller works: per broker one answer waits beside the one
+/// being returned, so memory is bounded by twice `fetch.max.bytes` times brokers.
+///
+/// A future of its methods may be dropped at any time; nothing is lost by that. Of a group with
+/// `max.poll.interval.ms` a consumer is a member only while it is polled.
 #[derive(Debug)]
 pub struct Consumer {
     client: Client,
     config: ConsumerConfig,
-    assigned: BTreeMap<TopicPartition, Assigned>,
-    fetches: JoinSet<(BrokerId, Vec<Fetched>)>,
+    /// Long fetches of one consumer must not hold up another's.
+    lane: LaneId,
+    wanted: Wanted,
+    partitions: Partitions,
     busy: BTreeSet<BrokerId>,
-    ready: VecDeque<Ready>,
-    answers: u64,
+    looking: Looking,
+    commits: Commits,
+    /// Once there has been a subscription.
+    group: Option<Group>,
+    work: JoinSet<Done>,
+    wake: Arc<Wake>,
 }
 
-#[derive(Debug)]
-struct Ready {
-    partition: TopicPartition,
-    records: Vec<ConsumerRecord>,
-    /// Where reading goes on behind these records.
-    next: Offset,
+/// The end of a wait, however long.
+fn after(wait: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    Instant::now() + wait.min(YEAR)
 }
 
 impl Consumer {
     pub fn new(client: Client, config: ConsumerConfig) -> Self {
         Self {
+            lane: LaneId::new(&client),
             client,
             config,
-            assigned: BTreeMap::new(),
-            fetches: JoinSet::new(),
+            wanted: Wanted::Partitions,
+            partitions: Partitions::default(),
             busy: BTreeSet::new(),
-            ready: VecDeque::new(),
-            answers: 0,
+            looking: Looking::default(),
+            commits: Commits::default(),
+            group: None,
+            work: JoinSet::new(),
+            wake: Arc::default(),
         }
     }
 
-    /// From now on reads these partitions from these offsets, and no others.
-    pub fn assign(&mut self, partitions: impl IntoIterator<Item = (TopicPartition, Offset)>) {
-        self.ready.clear();
-        self.assigned = partitions.into_iter().map(|(partition, at)| (partition, Assigned::at(at))).collect();
-    }
-
-    /// Reads on from another offset; adds the partition if it is not assigned.
-    pub fn seek(&mut self, partition: TopicPartition, offset: Offset) {
-        self.ready.retain(|ready| ready.partition != partition);
-        self.assigned.insert(partition, Assigned::at(offset));
-    }
-
-    /// Stops reading a partition.
-    pub fn unassign(&mut self, partition: &TopicPartition) {
-        self.ready.retain(|ready| ready.partition != *partition);
-        self.assigned.remove(partition);
-    }
-
-    pub fn progress(&self, partition: &TopicPartition) -> Option<Progress> {
-        self.assigned.get(partition).map(|assigned| assigned.progress)
-    }
-
-    /// The next records of some partition, in order; none if there are none within `wait`, or if what was
-    /// read holds nothing to show, such as markers of transactions. An error concerns one partition,
-    /// `OFFSET_OUT_OF_RANGE` for instance; errors that may pass are waited out.
+    /// The next records of some partition, in order, `max.poll.records` at most; none if there are none
+    /// within `wait`, or if what was read holds nothing to show. An error concerns one partition, or the
+    /// membership; errors that may pass are waited out. Rebalances happen in passing; whoever wants to know
+    /// of them calls [`Consumer::next`].
     pub async fn poll(&mut self, wait: Duration) -> Result<Vec<ConsumerRecord>> {
-        let deadline = Instant::now() + wait;
+        let deadline = after(wait);
         loop {
-            if let Some(ready) = self.ready.pop_front() {
-                if let Some(assigned) = self.assigned.get_mut(&ready.partition) {
-                    assigned.progress.position = ready.next;
-                }
-                if self.ready.is_empty() {
-                    // The next answer comes while the caller works.
-                    self.start_fetches().await?;
-                }
-                return Ok(ready.records);
-            }
-            let wakeup = self.start_fetches().await?;
-            let wakeup = wakeup.map_or(deadline, |wakeup| wakeup.min(deadline));
-            if self.fetches.is_empty() {
-                tokio::time::sleep_until(wakeup.into()).await;
-            } else {
-                match timeout_at(wakeup.into(), self.fetches.join_next()).await {
-                    Ok(Some(Ok((broker, fetched)))) => self.take(broker, fetched)?,
-                    Ok(Some(Err(error))) => std::panic::resume_unwind(error.into_panic()),
-                    Ok(None) | Err(_) => {}
-                }
-            }
-            if self.ready.is_empty() && Instant::now() >= deadline {
-                return Ok(Vec::new());
+            match self.next(deadline.saturating_duration_since(Instant::now())).await? {
+                Some(ConsumerEvent::Records(records)) => return Ok(records),
+                Some(_) => {}
+                None => return Ok(Vec::new()),
             }
         }
     }
 
-    /// A fetch to each leader that has none under way. Returns when a partition that is being held back
-    /// may be tried again.
-    async fn start_fetches(&mut self) -> Result<Option<Instant>> {
+    /// As [`Consumer::poll`], and tells of rebalances; None if there is nothing to tell within `wait`.
+    pub async fn next(&mut self, wait: Duration) -> Result<Option<ConsumerEvent>> {
+        let deadline = after(wait);
+        loop {
+            self.check_wake()?;
+            let now = Instant::now();
+            if let Some(group) = &self.group {
+                group.member.polled();
+            }
+            if let Some(event) = self.rebalance(now)? {
+                return Ok(Some(event));
+            }
+            self.commit_by_clock(now);
+            self.look(now);
+            self.look_up_places(now);
+            if let Some(records) = self.partitions.take_ready(self.config.max_poll_records.max(1)) {
+                // The next answer comes while the caller works.
+                self.start_fetches(now);
+                return Ok(Some(ConsumerEvent::Records(records)));
+            }
+            let wakeup = self.start_fetches(now);
+            if now >= deadline {
+                return Ok(None);
+            }
+            self.wait(now, deadline, wakeup).await?;
+        }
+    }
+
+    fn check_wake(&self) -> Result<()> {
+        if self.wake.is_wanted.swap(false, Ordering::AcqRel) { Err(Error::WokenUp) } else { Ok(()) }
+    }
+
+    /// Until something happens that the next round has to do with.
+    async fn wait(&mut self, now: Instant, deadline: Instant, fetches: Option<Instant>) -> Result<()> {
+        let max_age = self.max_age();
+        // Now and then all the same: whoever waits is polling.
+        let often = self.config.heartbeat_interval.min(self.config.max_poll_interval / 3);
+        let polled = self.group.is_some().then(|| now + often);
+        let wakeups = [
+            fetches,
+            polled,
+            self.commits.due(),
+            self.looking.next_wakeup(now, max_age),
+            self.partitions.next_look_up(now),
+            self.rebalance_wakeup(),
+        ];
+        let wakeup = wakeups.into_iter().flatten().fold(deadline, Instant::min);
+        let news = async {
+            match &self.group {
+                Some(group) => group.member.news().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(done) = self.work.join_next() => match done {
+                Ok(done) => self.take(done),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            () = news => Ok(()),
+            () = self.wake.notify.notified() => Ok(()),
+            () = sleep_until(wakeup.into()) => Ok(()),
+        }
+    }
+
+    fn take(&mut self, done: Done) -> Result<()> {
         let now = Instant::now();
-        let mut metadata = self.client.metadata();
-        let leaderless = self.assigned.keys().any(|partition| metadata.leader(partition).is_none());
-        if leaderless || self.client.is_stale() {
-            let topics: BTreeSet<TopicName> = self.assigned.keys().map(|p| p.topic.clone()).collect();
-            match self.client.refresh(topics).await {
-                Err(error) if !error.is_retriable() => return Err(error),
-                Err(error) => tracing::debug!(%error, "metadata not refreshed"),
-                Ok(_) => {}
+        let (backoff, backoff_max) = self.backoff();
+        let try_again = now + backoff;
+        match done {
+            Done::Fetched { broker, fetched } => self.take_fetched(broker, fetched, try_again),
+            Done::Looked(look) => self.take_look(now, look, (backoff, backoff_max)),
+            Done::AutoCommitted(outcome) => {
+                self.commits.auto_committed(now, outcome, backoff);
+                Ok(())
             }
-            metadata = self.client.metadata();
+            Done::Committed { asked, found } => self.take_committed(&asked, found, now + backoff_max),
+            Done::Reset { asked, found } => self.take_resets(asked, found, now + backoff_max),
+            Done::Nudge => Ok(()),
         }
-        let mut wakeup: Option<Instant> = None;
-        let mut by_leader: BTreeMap<BrokerId, Vec<(u64, TopicPartition, Offset)>> = BTreeMap::new();
-        for (partition, assigned) in &mut self.assigned {
-            let leader = metadata.leader(partition);
-            if leader.is_none() && assigned.not_before.is_none_or(|time| time <= now) {
-                assigned.not_before = Some(now + self.client.config().retry_backoff);
-            }
-            if let Some(not_before) = assigned.not_before.filter(|time| *time > now) {
-                wakeup = Some(wakeup.map_or(not_before, |wakeup| wakeup.min(not_before)));
-                continue;
-            }
-            let Some(leader) = leader.filter(|leader| !self.busy.contains(leader)) else { continue };
-            let wanted = (assigned.served, partition.clone(), assigned.fetch_offset);
-            by_leader.entry(leader).or_default().push(wanted);
-        }
-        for (leader, mut wanted) in by_leader {
-            self.busy.insert(leader);
-            wanted.sort_unstable();
-            let wanted: Vec<_> =
-                wanted.into_iter().map(|(_, partition, offset)| (partition, offset)).collect();
-            let (client, config) = (self.client.clone(), self.config.clone());
-            self.fetches.spawn(async move { (leader, fetch(&client, &config, leader, wanted).await) });
-        }
-        Ok(wakeup)
     }
 
-    fn take(&mut self, broker: BrokerId, fetched: Vec<Fetched>) -> Result<()> {
+    fn backoff(&self) -> (Duration, Duration) {
+        (self.client.config().retry_backoff, self.client.config().retry_backoff_max)
+    }
+
+    /// A fetch to each leader that has none under way. Returns when a partition that is being held back may
+    /// be tried again.
+    fn start_fetches(&mut self, now: Instant) -> Option<Instant> {
+        if self.partitions.has_plenty() {
+            return None;
+        }
+        let (by_leader, wakeup) = self.partitions.to_fetch(now, &self.client.metadata(), &self.busy);
+        for (leader, wanted) in by_leader {
+            self.busy.insert(leader);
+            let (client, config) = (self.client.clone(), self.config.clone());
+            let lane = Lane::Own(self.lane.number());
+            self.work.spawn(async move {
+                let fetched = fetch(&client, &config, lane, leader, wanted).await;
+                Done::Fetched { broker: leader, fetched }
+            });
+        }
+        wakeup
+    }
+
+    fn take_fetched(&mut self, broker: BrokerId, fetched: Vec<Fetched>, try_again: Instant) -> Result<()> {
         self.busy.remove(&broker);
-        self.answers += 1;
+        self.partitions.count_answer();
         let mut failure = Ok(());
-        for Fetched { partition, fetch_offset, outcome } in fetched {
-            // Assigned anew or sought elsewhere meanwhile: nobody wants this any more.
-            let Some(assigned) = self.assigned.get_mut(&partition).filter(|a| a.fetch_offset == fetch_offset)
-            else {
-                continue;
-            };
-            match outcome {
-                Ok(Outcome { records, next, end, log_start }) => {
-                    assigned.progress = Progress { end: Some(end), log_start, ..assigned.progress };
-                    assigned.not_before = None;
-                    assigned.fetch_offset = next;
-                    if next > fetch_offset {
-                        assigned.served = self.answers;
-                        self.ready.push_back(Ready { partition, records, next });
-                    }
-                }
-                Err(error) if error.is_retriable() => {
-                    tracing::debug!(%partition, %error, "not fetched; trying again");
-                    if error.is_stale_metadata() {
-                        self.client.mark_stale();
-                    }
-                    assigned.not_before = Some(Instant::now() + self.client.config().retry_backoff);
-                }
+        for fetched in fetched {
+            match self.partitions.fetched(fetched, self.config.auto_offset_reset, try_again) {
+                Ok(true) => self.client.mark_stale(),
+                Ok(false) => {}
+                Err(error) => failure = Err(error),
+            }
+        }
+        failure
+    }
+
+    /// How old the metadata of a pattern may be.
+    fn max_age(&self) -> Option<Duration> {
+        matches!(self.wanted, Wanted::Pattern { .. }).then(|| self.client.config().metadata_max_age)
+    }
+
+    /// Refreshes the metadata if something in it is missing or old.
+    fn look(&mut self, now: Instant) {
+        let metadata = self.client.metadata();
+        let leaderless = self.partitions.iter().any(|partition| metadata.leader(partition).is_none());
+        let missing = self.wanted.topics().iter().any(|topic| metadata.topic(topic).is_none());
+        let electing = self.group.as_ref().is_some_and(Group::needs_look);
+        let idle = self.partitions.iter().next().is_none() && matches!(self.wanted, Wanted::Partitions);
+        let urgent = leaderless || missing || electing || self.wanted.is_open() || self.client.is_stale();
+        if idle || !self.looking.is_due(now, urgent, self.max_age()) {
+            return;
+        }
+        self.looking.begin();
+        let mut more: BTreeSet<_> = self.partitions.iter().map(|p| p.topic.clone()).collect();
+        more.extend(self.group.iter().flat_map(Group::watched).cloned());
+        let (client, wanted) = (self.client.clone(), self.wanted.clone());
+        let exclude_internal = self.config.exclude_internal_topics;
+        self.work.spawn(async move { Done::Looked(look(&client, &wanted, exclude_internal, more).await) });
+    }
+
+    fn take_look(&mut self, now: Instant, look: Result<Look>, backoff: (Duration, Duration)) -> Result<()> {
+        let look = match look {
+            Ok(look) => look,
+            Err(error) => {
+                self.looking.ended(now, false, false, backoff);
+                tracing::debug!(%error, "metadata not refreshed");
+                return if error.is_retriable() { Ok(()) } else { Err(error) };
+            }
+        };
+        if let (Wanted::Pattern { matching, is_matched, .. }, Some(now)) = (&mut self.wanted, look.matching) {
+            (*matching, *is_matched) = (now, true);
+        }
+        let metadata = self.client.metadata();
+        let calm = self.wanted.topics().iter().all(|topic| metadata.topic(topic).is_some());
+        self.looking.ended(now, true, calm, backoff);
+        look.trouble.map_or(Ok(()), Err)
+    }
+
+    /// Asks for committed offsets and for resets where a partition has no place yet.
+    fn look_up_places(&mut self, now: Instant) {
+        let (mut asked, resetting) = self.partitions.take_look_ups(now);
+        if let (Some(group), false) = (self.config.group_id.clone(), asked.is_empty()) {
+            let client = self.client.clone();
+            self.work.spawn(async move {
+                let found = committed(&client, &group, &asked).await;
+                Done::Committed { asked, found }
+            });
+        } else if !asked.is_empty() {
+            // Without a group nothing is committed.
+            self.work.spawn(async move {
+                Done::Committed { asked: std::mem::take(&mut asked), found: Ok(Offsets::new()) }
+            });
+        }
+        if !resetting.is_empty() {
+            let (client, isolation) = (self.client.clone(), self.config.isolation_level);
+            self.work.spawn(async move {
+                let found = resets(&client, isolation, &resetting).await;
+                Done::Reset { asked: resetting, found }
+            });
+        }
+    }
+
+    fn take_committed(
+        &mut self,
+        asked: &BTreeSet<TopicPartition>,
+        found: Result<Offsets>,
+        try_again: Instant,
+    ) -> Result<()> {
+        let mut homeless = Vec::new();
+        let mut failure = Ok(());
+        for partition in asked {
+            let reset = self.config.auto_offset_reset;
+            let placed = match &found {
+                Ok(found) => self.partitions.found_committed(partition, found.get(partition), reset),
                 Err(error) => {
-                    // Reported once; whoever polls again without a seek asks again.
-                    assigned.not_before = Some(Instant::now() + self.client.config().retry_backoff);
-                    failure = Err(error);
+                    self.partitions.look_up_failed(partition, try_again);
+                    if error.is_retriable() { Ok(()) } else { Err(error.clone()) }
+                }
+            };
+            match placed {
+                Err(Error::NoOffset { partitions }) => {
+                    homeless.extend(partitions);
+                    self.partitions.look_up_failed(partition, try_again);
+                }
+                Err(error) => failure = Err(error),
+                Ok(()) => {}
+            }
+        }
+        if homeless.is_empty() { failure } else { Err(Error::NoOffset { partitions: homeless }) }
+    }
+
+    fn take_resets(
+        &mut self,
+        asked: BTreeMap<TopicPartition, OffsetReset>,
+        found: Result<BTreeMap<TopicPartition, Result<Offset>>>,
+        try_again: Instant,
+    ) -> Result<()> {
+        let mut failure = Ok(());
+        let mut found =
+            found.map_err(|error| asked.keys().map(|p| (p.clone(), Err(error.clone()))).collect());
+        let found: &mut BTreeMap<TopicPartition, Result<Offset>> = match &mut found {
+            Ok(found) | Err(found) => found,
+        };
+        for (partition, reset) in asked {
+            match found.remove(&partition) {
+                Some(Ok(offset)) => self.partitions.found_reset(&partition, reset, offset),
+                other => {
+                    self.partitions.look_up_failed(&partition, try_again);
+                    match other {
+                        Some(Err(error)) if !error.is_retriable() => failure = Err(error),
+                        _ => tracing::debug!(%partition, "no offset to begin from yet; trying again"),
+                    }
                 }
             }
         }
         failure
     }
-}
 
-impl Assigned {
-    fn at(offset: Offset) -> Self {
-        let progress = Progress { position: offset, end: None, log_start: None };
-        Self { progress, fetch_offset: offset, not_before: None, served: 0 }
+    /// Whether what was read is committed without being asked.
+    fn commits_by_itself(&self) -> bool {
+        self.config.enable_auto_commit && self.config.group_id.is_some()
+    }
+
+    fn commit_by_clock(&mut self, now: Instant) {
+        if !self.commits_by_itself() || !self.commits.take_due(now, self.config.auto_commit_interval) {
+            return;
+        }
+        let offsets = self.partitions.positions();
+        match self.begin_commit(offsets, false) {
+            Ok(commit) => {
+                self.work.spawn(async move { Done::AutoCommitted(commit.await) });
+            }
+            // In the midst of a rebalance: what was read before it is committed, the rest will be.
+            Err(_) => self.commits.auto_committed(now, Ok(()), Duration::ZERO),
+        }
+    }
+
+    /// A commit to be run by whoever asks for it.
+    fn begin_commit(
+        &mut self,
+        offsets: Offsets,
+        persistent: bool,
+    ) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
+        let missing = || Error::config("group.id", "must be set to commit");
+        let group_id = self.config.group_id.clone().ok_or_else(missing)?;
+        let subscribed = !matches!(self.wanted, Wanted::Partitions);
+        let member = self.group.as_ref().map(|group| &group.member).filter(|_| subscribed);
+        let in_time = |member: &crate::GroupMembership| {
+            member.commit_generation().map_err(|code| offsets::too_late(&group_id, code))
+        };
+        let committer = Committer {
+            group_id: group_id.clone(),
+            group_instance_id: self.config.group_instance_id.clone(),
+            generation: member.map(in_time).transpose()?,
+        };
+        let feedback = member.map(crate::GroupMembership::feedback);
+        Ok(self.commits.begin(self.client.clone(), committer, feedback, offsets, persistent))
+    }
+
+    fn spawn_commit(&mut self, offsets: Offsets, persistent: bool) -> Result<Commit> {
+        let commit = self.begin_commit(offsets, persistent)?;
+        let (tell, outcome) = oneshot::channel();
+        tokio::spawn(async move {
+            // Whoever committed may not care.
+            tell.send(commit.await).ok();
+        });
+        Ok(Commit(outcome))
     }
 }

@@ -5,6 +5,7 @@
 mod admin;
 mod batches;
 mod connection;
+mod consumer;
 mod groups;
 mod produce;
 mod restart;

@@ -1,0 +1,64 @@
+//! The task behind a member: sends what the membership wants sent, and keeps it alive.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{task::JoinSet, time::sleep_until};
+
+use super::{
+    Shared,
+    membership::{Answer, RequestId},
+    request::{Lanes, perform},
+};
+use crate::{Client, Result};
+
+/// How long the last word of a member that was dropped is waited for.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Runs until the member has left and nobody holds it any more.
+pub(super) async fn run(client: Client, shared: Arc<Shared>) {
+    let lanes = Lanes::new(&client);
+    let mut requests: JoinSet<(RequestId, Result<Answer>)> = JoinSet::new();
+    let mut farewell = None;
+    loop {
+        let now = Instant::now();
+        let (dispatches, wakeup, is_over) = {
+            let mut membership = shared.membership.lock();
+            let dispatches = membership.advance(now);
+            (dispatches, membership.next_wakeup(now), membership.is_over())
+        };
+        for dispatch in dispatches {
+            let config = shared.membership.lock().config().clone();
+            let (client, lanes) = (client.clone(), lanes.clone());
+            requests.spawn(async move {
+                let id = dispatch.id;
+                (id, perform(&client, &lanes, &config, dispatch).await)
+            });
+        }
+        // Whatever else is under way, a join for instance, is of no interest any more.
+        let is_alone = Arc::strong_count(&shared) == 1;
+        if is_alone && (is_over || now >= *farewell.get_or_insert(now + FAREWELL_LIMIT)) {
+            return;
+        }
+        tokio::select! {
+            Some(done) = requests.join_next() => match done {
+                Ok((id, answer)) => {
+                    shared.membership.lock().answer(Instant::now(), id, answer);
+                    shared.news.notify_one();
+                }
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            () = shared.work.notified() => {}
+            () = until(wakeup.into_iter().chain(farewell).min()) => {}
+        }
+    }
+}
+
+async fn until(wakeup: Option<Instant>) {
+    match wakeup {
+        Some(wakeup) => sleep_until(wakeup.into()).await,
+        None => std::future::pending().await,
+    }
+}
