@@ -16,9 +16,9 @@ mod producer;
 
 pub use admin::{
     ActiveProducer, Admin, ApiSupport, ClusterBroker, ClusterDescription, CommittedOffset, ConfigChange,
-    ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym, CreatedTopic, EligibleLeaders, Feature,
-    Features, GroupDescription, GroupListing, GroupMember, ListedOffset, LogDir, LogDirReplica, NewTopic,
-    OffsetSpec, Quorum, QuorumReplica, TopicPartitions, UpgradeType,
+    ConfigEntry, ConfigResource, ConfigResourceKind, ConfigSource, ConfigSynonym, CreatedTopic,
+    EligibleLeaders, Feature, Features, GroupDescription, GroupListing, GroupMember, ListedOffset, LogDir,
+    LogDirReplica, NewTopic, OffsetSpec, Quorum, QuorumReplica, TopicPartitions, UpgradeType,
 };
 pub use client::Client;
 pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, ProducerConfig};

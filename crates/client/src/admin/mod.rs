@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 use millstream_types::{ErrorCode, PartitionId, TopicName, TopicPartition};
 
 pub use cluster::{ActiveProducer, ClusterBroker, ClusterDescription, LogDir, LogDirReplica};
-pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym};
+pub use configs::{
+    ConfigChange, ConfigEntry, ConfigResource, ConfigResourceKind, ConfigSource, ConfigSynonym,
+};
 pub use features::{ApiSupport, Feature, Features, Quorum, QuorumReplica, UpgradeType};
 pub use groups::{CommittedOffset, GroupDescription, GroupListing, GroupMember};
 pub use offsets::{ListedOffset, OffsetSpec};

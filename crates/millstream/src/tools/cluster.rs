@@ -9,6 +9,7 @@ use millstream_client::{Admin, Client, ConsumerConfig, ProducerConfig};
 
 use super::{
     exit::{Exit, Outcome},
+    output,
     properties::Properties,
 };
 
@@ -80,7 +81,7 @@ impl Cluster {
             }
             if !told {
                 told = true;
-                eprintln!("WARN {error}; trying again for {} s", limit.as_secs());
+                output::say(&format!("WARN {error}; trying again for {} s", limit.as_secs()));
             }
             if started.elapsed() + pause >= limit {
                 return Err(Exit::failure(late));

@@ -152,7 +152,7 @@ fn report(error: Option<millstream_client::Error>) {
 }
 
 fn say_failed(reason: &str) {
-    eprintln!("ERROR a record was not written: {reason}");
+    output::say(&format!("ERROR a record was not written: {reason}"));
 }
 
 fn config_exception(error: millstream_client::Error) -> Exit {
@@ -191,7 +191,22 @@ fn settings(given: &Given) -> Outcome<(Properties, LineReader)> {
     let mut properties = Properties::read_if_given(given.one(config)?).map_err(no_file)?;
     properties.extend(Properties::parse(given.all(property)));
     properties.set("bootstrap.servers", bootstrap.unwrap_or_default());
-    // Options of the command line have the last word where they are given, and the first otherwise.
+    add_options(given, &mut properties)?;
+    properties.configure().map_err(with_class("org.apache.kafka.common.config.ConfigException"))?;
+    let class = given.one("line-reader")?.unwrap_or(lines::CLASS);
+    if class != lines::CLASS {
+        return Err(Exit::failure(format!(
+            "java.lang.ClassNotFoundException: {class}\nno Java classes can be loaded; built in is {}",
+            lines::CLASS
+        )));
+    }
+    let mut reader = Properties::read_if_given(given.one("reader-config")?).map_err(no_file)?;
+    reader.extend(Properties::parse(given.all(read)));
+    Ok((properties, LineReader::new(&reader)?))
+}
+
+/// Options of the command line have the last word where they are given, and the first otherwise.
+fn add_options(given: &Given, properties: &mut Properties) -> Outcome {
     let mut settle = |option: &'static str, key: &str, value: Option<String>| {
         let Some(value) = value else { return };
         if given.has(option) { properties.set(key, value) } else { properties.set_default(key, value) }
@@ -221,17 +236,7 @@ fn settings(given: &Given) -> Outcome<(Properties, LineReader)> {
         properties.set_default("enable.idempotence", "false");
     }
     properties.set_default("client.id", "console-producer");
-    properties.configure().map_err(with_class("org.apache.kafka.common.config.ConfigException"))?;
-    let class = given.one("line-reader")?.unwrap_or(lines::CLASS);
-    if class != lines::CLASS {
-        return Err(Exit::failure(format!(
-            "java.lang.ClassNotFoundException: {class}\nno Java classes can be loaded; built in is {}",
-            lines::CLASS
-        )));
-    }
-    let mut reader = Properties::read_if_given(given.one("reader-config")?).map_err(no_file)?;
-    reader.extend(Properties::parse(given.all(read)));
-    Ok((properties, LineReader::new(&reader)?))
+    Ok(())
 }
 
 /// Lines of standard input, read by a thread of their own since reading them cannot be interrupted. With a

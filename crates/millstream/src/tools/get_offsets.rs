@@ -83,7 +83,7 @@ async fn act(given: &Given) -> Outcome {
         return Err(Exit::failure("Could not match any topic-partitions with the specified filters"));
     }
     let skip = |partition: &TopicPartition, reason: &str| {
-        eprintln!("Skip getting offsets for topic-partition {partition} due to error: {reason}");
+        output::say(&format!("Skip getting offsets for topic-partition {partition} due to error: {reason}"));
     };
     let Some(spec) = spec else {
         const REASON: &str = "org.apache.kafka.common.errors.UnsupportedVersionException: The version of API is not supported.";

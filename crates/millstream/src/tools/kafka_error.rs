@@ -70,11 +70,6 @@ fn of_code(code: ErrorCode) -> (&'static str, &'static str) {
         ErrorCode::UnknownMemberId => {
             ("UnknownMemberIdException", "The coordinator is not aware of this member.")
         }
-        ErrorCode::TopicAuthorizationFailed => ("TopicAuthorizationException", "Topic authorization failed."),
-        ErrorCode::GroupAuthorizationFailed => ("GroupAuthorizationException", "Group authorization failed."),
-        ErrorCode::ClusterAuthorizationFailed => {
-            ("ClusterAuthorizationException", "Cluster authorization failed.")
-        }
         ErrorCode::UnsupportedVersion => {
             ("UnsupportedVersionException", "The version of API is not supported.")
         }
@@ -113,6 +108,18 @@ fn of_code(code: ErrorCode) -> (&'static str, &'static str) {
         ErrorCode::FeatureUpdateFailed => ("FeatureUpdateFailedException", ""),
         ErrorCode::InvalidUpdateVersion => {
             ("InvalidUpdateVersionException", "The given update version was invalid.")
+        }
+        code => of_refused_code(code),
+    }
+}
+
+/// What somebody may not do.
+fn of_refused_code(code: ErrorCode) -> (&'static str, &'static str) {
+    match code {
+        ErrorCode::TopicAuthorizationFailed => ("TopicAuthorizationException", "Topic authorization failed."),
+        ErrorCode::GroupAuthorizationFailed => ("GroupAuthorizationException", "Group authorization failed."),
+        ErrorCode::ClusterAuthorizationFailed => {
+            ("ClusterAuthorizationException", "Cluster authorization failed.")
         }
         _ => ("", ""),
     }

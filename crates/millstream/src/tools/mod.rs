@@ -7,19 +7,30 @@
 mod broker_api_versions;
 mod cluster;
 mod cluster_tool;
+mod configs;
+mod console_consumer;
 mod console_producer;
+mod consumer_groups;
+mod consumer_perf_test;
 mod delete_records;
+mod dump_log;
 mod exit;
+mod features;
 mod get_offsets;
 mod groups;
 mod install;
 mod kafka_error;
 mod log_dirs;
+mod metadata_quorum;
 mod options;
 mod output;
 mod pattern;
+mod producer_perf_test;
 mod properties;
+mod releases;
+mod storage;
 mod topics;
+mod verifiable_producer;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
@@ -45,12 +56,22 @@ struct Tool {
 const TOOLS: &[Tool] = &[
     Tool { name: "kafka-broker-api-versions", run: broker_api_versions::run },
     Tool { name: "kafka-cluster", run: cluster_tool::run },
+    Tool { name: "kafka-configs", run: configs::run },
+    Tool { name: "kafka-console-consumer", run: console_consumer::run },
     Tool { name: "kafka-console-producer", run: console_producer::run },
+    Tool { name: "kafka-consumer-groups", run: consumer_groups::run },
+    Tool { name: "kafka-consumer-perf-test", run: consumer_perf_test::run },
     Tool { name: "kafka-delete-records", run: delete_records::run },
+    Tool { name: "kafka-dump-log", run: dump_log::run },
+    Tool { name: "kafka-features", run: features::run },
     Tool { name: "kafka-get-offsets", run: get_offsets::run },
     Tool { name: "kafka-groups", run: groups::run },
     Tool { name: "kafka-log-dirs", run: log_dirs::run },
+    Tool { name: "kafka-metadata-quorum", run: metadata_quorum::run },
+    Tool { name: "kafka-producer-perf-test", run: producer_perf_test::run },
+    Tool { name: "kafka-storage", run: storage::run },
     Tool { name: "kafka-topics", run: topics::run },
+    Tool { name: "kafka-verifiable-producer", run: verifiable_producer::run },
 ];
 
 /// Runs the tool that the program was called as, or that its first argument names; None if neither is one.
@@ -94,7 +115,7 @@ fn run_options(
         Err(exit) => Err(parse_fails(exit)),
         // Kafka's tools take it for a wrong command line to be asked for help.
         Ok(given) if given.is_empty() || given.has("help") => {
-            eprint!("{}", spec.help());
+            output::say_part(&spec.help());
             Err(Exit::silent(1))
         }
         Ok(given) if given.has("version") => {
@@ -137,11 +158,11 @@ fn finish(outcome: Outcome, help: impl FnOnce() -> String) -> ExitCode {
         output::line(exit.sentence());
     } else if !exit.sentence().is_empty() {
         output::flush();
-        eprintln!("{}", exit.sentence());
+        output::say(exit.sentence());
     }
     output::flush();
     if exit.with_help {
-        eprint!("\n{}", help());
+        output::say_part(&format!("\n{}", help()));
     }
     exit.code()
 }

@@ -1,4 +1,5 @@
-//! Standard output of a tool: buffered, and indifferent to whether anybody still reads, as the JVM's is.
+//! The outputs of a tool, indifferent to whether anybody still reads, as the JVM's are. Standard output is
+//! buffered.
 
 use std::{
     io::{self, BufWriter, Stdout, Write},
@@ -24,4 +25,14 @@ pub(super) fn bytes(bytes: &[u8]) -> bool {
 /// Hands everything over; false if whoever read has gone.
 pub(super) fn flush() -> bool {
     with(BufWriter::flush)
+}
+
+/// A line on standard error.
+pub(super) fn say(text: &str) {
+    say_part(&format!("{text}\n"));
+}
+
+/// Text on standard error; if nobody reads it, nobody does.
+pub(super) fn say_part(text: &str) {
+    drop(io::stderr().write_all(text.as_bytes()));
 }

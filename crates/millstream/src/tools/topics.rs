@@ -98,8 +98,8 @@ fn check(given: &Given) -> Outcome {
         ));
     }
     if given.has("delete-config") {
-        eprintln!(
-            "delete-config option is no longer supported and deprecated since version 4.0. The config will be fully removed in future releases."
+        output::say(
+            "delete-config option is no longer supported and deprecated since version 4.0. The config will be fully removed in future releases.",
         );
     }
     if !given.has("bootstrap-server") {
