@@ -58,8 +58,10 @@ impl Stage {
 
     /// Takes out of a transcript what belongs to this stage alone.
     fn neutral(&self, case: &Case, raw: &Raw) -> Transcript {
+        let port = self.broker.bootstrap().rsplit(':').next().unwrap_or_default().to_owned();
         let places = [
             (self.broker.bootstrap().to_owned(), "{b}"),
+            (format!(" {port} "), " PORT "),
             (self.directory.path().display().to_string(), "{dir}"),
             (self.broker.log_dir().display().to_string(), "{data}"),
         ];

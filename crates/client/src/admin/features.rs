@@ -142,7 +142,6 @@ impl Admin {
         let update = |(name, level): (&String, &i16)| FeatureUpdateKey {
             feature: name.clone(),
             max_version_level: *level,
-            allow_downgrade: upgrade != UpgradeType::Upgrade,
             upgrade_type: upgrade as i8,
             ..Default::default()
         };

@@ -8,7 +8,9 @@ use super::{
     cluster::{Cluster, block_on},
     exit::{Exit, Outcome},
     options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Spec, VERSION},
-    output, run_options,
+    output,
+    properties::Properties,
+    run_options,
 };
 
 const SPEC: Spec = Spec {
@@ -32,15 +34,16 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
 
 async fn act(given: &Given) -> Outcome {
     let bootstrap = given.one("bootstrap-server")?.unwrap_or_default();
-    let cluster = Cluster::admin(bootstrap, given.one("command-config")?, "describeCluster").await;
-    let cluster = cluster.map_err(|exit| {
+    let mut properties = Properties::read_if_given(given.one("command-config")?)?;
+    properties.set("bootstrap.servers", bootstrap);
+    properties.set_default("client.id", "admin");
+    let cluster = Cluster::prepare(&properties, false).await?;
+    // Health checks come again by themselves: nothing is waited for.
+    cluster.client.any_broker().await.map_err(|error| {
         let first = bootstrap.split(',').next().unwrap_or_default();
-        exit.map(|sentence| match sentence.starts_with("Timed out") {
-            true => {
-                format!("Request METADATA failed on brokers [{first} (id: -1 rack: null isFenced: false)]")
-            }
-            false => sentence.to_owned(),
-        })
+        Exit::failure(format!(
+            "Request METADATA failed on brokers [{first} (id: -1 rack: null isFenced: false)]\n{error}"
+        ))
     })?;
     let admin = cluster.admin_client();
     for broker in admin.describe_cluster().await?.brokers {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use millstream_client::ClusterBroker;
+use millstream_client::{ClusterBroker, Error};
 use millstream_types::BrokerId;
 
 use super::{
@@ -104,7 +104,13 @@ async fn act(given: &Given) -> Outcome {
         }
         "unregister" => {
             let id = given.last("id").and_then(|text| text.parse().ok()).map(BrokerId).unwrap_or_default();
-            admin.unregister_broker(id).await.map_err(failed)?;
+            match admin.unregister_broker(id).await {
+                Err(Error::UnsupportedApi { .. }) => {
+                    output::line("The target cluster does not support the broker unregistration API.");
+                    return Ok(());
+                }
+                done => done.map_err(failed)?,
+            }
             output::line(&format!("Broker {id} is no longer registered."));
         }
         _ => {

@@ -74,12 +74,14 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
         |exit| exit,
         |given| {
             let settings = Settings::of(given)?;
-            let mut read = 0;
+            let mut read = None;
             let outcome = block_on(settings.consume(&mut read));
             if !output::flush() {
                 output::say("Unable to write to standard out, closing consumer.");
             }
-            output::say(&format!("Processed a total of {read} messages"));
+            if let Some(read) = read {
+                output::say(&format!("Processed a total of {read} messages"));
+            }
             if given.has("enable-systest-events") {
                 output::line("shutdown_complete");
             }
@@ -146,11 +148,12 @@ impl Settings {
         })
     }
 
-    /// Counts in `read` what was taken, whether or not it could be printed.
-    async fn consume(&self, read: &mut u64) -> Outcome {
+    /// Counts what was taken, whether or not it could be printed; None as long as it never began.
+    async fn consume(&self, count: &mut Option<u64>) -> Outcome {
         // Nobody knows what a consumer that never started would have said.
         let logged = |exit: Exit| exit.map(|sentence| format!("ERROR {sentence}"));
         let cluster = Cluster::prepare(&self.properties, true).await.map_err(logged)?;
+        let read = count.insert(0);
         if self.max_messages == Some(0) {
             return Ok(());
         }
@@ -193,6 +196,9 @@ impl Settings {
 
 /// The spelling that was used; the older one is told of.
 fn either(given: &Given, new: &'static str, old: &'static str) -> Outcome<&'static str> {
+    if given.has(new) && given.has(old) {
+        return Err(Exit::failure(format!("Options --{old} and --{new} cannot be specified together.")));
+    }
     let used = given.either(new, old)?;
     if used == old {
         output::line(&format!(

@@ -180,7 +180,7 @@ fn settings(given: &Given) -> Outcome<(Properties, LineReader)> {
         one.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
     };
     match bootstrap {
-        None => return Err(Exit::usage("Missing required argument \"[bootstrap-server]\"")),
+        None => return Err(Exit::usage("Error while validating the bootstrap address")),
         Some(list) if !list.split(',').all(is_address) => {
             return Err(Exit::usage("Please provide valid host:port like host1:9091,host2:9092\n "));
         }

@@ -62,16 +62,19 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
 }
 
 async fn act(given: &Given) -> Outcome {
-    let count_option = given.either("num-records", "messages")?;
+    let count_option = if given.has("messages") { "messages" } else { "num-records" };
     let config = given.either("command-config", "consumer.config")?;
     given.require(&["bootstrap-server"])?;
     if given.has("topic") == given.has("include") {
         return Err(Exit::usage("Exactly one of the following arguments is required: [topic], [include]"));
     }
-    if !given.has(count_option) {
+    if given.has("num-records") == given.has("messages") {
         return Err(Exit::usage(
-            "Exactly one of the following arguments is required: [num-records], [messages]",
+            "Exactly one of the following arguments is required: [messages], [num-records]",
         ));
+    }
+    if given.has("messages") {
+        output::line("Warning: --messages is deprecated. Use --num-records instead.");
     }
     let wanted = match (given.one("topic")?, given.one("include")?) {
         (Some(topic), _) => Wanted::Topic(topic.to_owned()),

@@ -89,7 +89,8 @@ fn act(given: &Given) -> Outcome {
             "snapshot" => indexes::producer_snapshot(path),
             "txnindex" => indexes::transaction_index(path),
             _ => {
-                output::line(&format!("Ignoring unknown file {file}"));
+                output::flush();
+                output::say(&format!("Ignoring unknown file {file}"));
                 Ok(())
             }
         };

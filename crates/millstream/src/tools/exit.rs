@@ -40,11 +40,6 @@ impl Exit {
         Self { on_stdout: true, ..self }
     }
 
-    /// The same with another exit code.
-    pub(super) fn with_code(self, code: u8) -> Self {
-        Self { code, ..self }
-    }
-
     pub(super) fn code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }

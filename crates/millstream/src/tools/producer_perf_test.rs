@@ -70,7 +70,7 @@ const GRAMMAR: Grammar = Grammar {
 pub(super) fn run(arguments: &[String]) -> ExitCode {
     if arguments.is_empty() {
         return run_verbs(
-            &Grammar { help_code: 1, ..GRAMMAR },
+            &Grammar { help_code: 0, ..GRAMMAR },
             &["--help".to_owned()],
             |exit| exit,
             |_| Ok(()),
@@ -91,6 +91,11 @@ async fn act(given: &Given) -> Outcome {
     let payloads = Payloads::of(given)?;
     let count: u64 = number(given, "num-records").unwrap_or(0);
     let warmup: u64 = number(given, "warmup-records").unwrap_or(0);
+    if warmup > 0 {
+        output::line(&format!(
+            "Warmup first {warmup} records. Steady state results will print after the complete test summary."
+        ));
+    }
     let interval = Duration::from_millis(number(given, "reporting-interval").unwrap_or(5000));
     let topic = TopicName::parse(given.last("topic").unwrap_or_default());
     let topic = topic.map_err(|error| Exit::failure(error.to_string()))?;

@@ -81,6 +81,11 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
 
 fn info(config: &str) -> Outcome {
     let config = Properties::read(config)?;
+    if config.get("process.roles").is_none() {
+        return Err(Exit::failure(
+            "Missing required configuration \"process.roles\" which has no default value.",
+        ));
+    }
     let list = config.get("log.dirs").or_else(|| config.get("log.dir")).unwrap_or(LOG_DIR_DEFAULT);
     let mut directories: BTreeSet<&str> =
         list.split(',').map(str::trim).filter(|path| !path.is_empty()).collect();

@@ -32,7 +32,8 @@ pub(super) fn offset_index(path: &Path, options: Options, findings: &mut Finding
             path.display(),
             bytes.len()
         );
-        output::line(&format!("{} passed sanity check.", path.display()));
+        let verdict = if entries.is_empty() { "is empty." } else { "passed sanity check." };
+        output::line(&format!("{} {verdict}", path.display()));
         return Ok(());
     }
     let mut segment = File::open(path.with_extension("log"))
@@ -78,7 +79,8 @@ pub(super) fn time_index(path: &Path, options: Options) -> Result<()> {
             path.display(),
             bytes.len()
         );
-        output::line(&format!("{} passed sanity check.", path.display()));
+        let verdict = if entries.is_empty() { "is empty." } else { "passed sanity check." };
+        output::line(&format!("{} {verdict}", path.display()));
         return Ok(());
     }
     for (number, entry) in entries.iter().enumerate() {

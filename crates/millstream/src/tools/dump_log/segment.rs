@@ -25,6 +25,9 @@ pub(super) fn dump(path: &Path, options: Options, findings: &mut Findings) -> Re
     let mut last: Option<i64> = None;
     while position < length && position < options.max_bytes {
         let Ok(batch) = log::next_batch(&mut reader, length - position)? else { break };
+        if position + batch.len() as u64 > options.max_bytes {
+            return Ok(());
+        }
         let header = BatchHeader::parse(&batch)?;
         print_batch(&header, header.verify_crc(&batch).is_ok(), position);
         if options.deep {

@@ -169,11 +169,15 @@ impl Grammar {
             return Ok(());
         }
         let name = spelled(flag);
-        Err(self
-            .error(&format!("argument {name}: could not convert '{value}' to {kind} (expected a number)")))
+        Err(self.error(&format!(
+            "argument {name}: could not convert '{value}' to {kind} (For input string: \"{value}\")"
+        )))
     }
 
     fn check(&self, given: &Given, flags: &[Flag], groups: &[Group]) -> Outcome {
+        if let Some(missing) = flags.iter().find(|flag| flag.required && !given.has(flag.name)) {
+            return Err(self.error(&format!("argument {} is required", spelled(missing))));
+        }
         for group in groups {
             let used: Vec<&&str> = group.names.iter().filter(|name| given.has(name)).collect();
             let spelled_by_name =
@@ -190,10 +194,7 @@ impl Grammar {
                 return Err(self.error(&format!("one of the arguments {} is required", names.join(" "))));
             }
         }
-        match flags.iter().find(|flag| flag.required && !given.has(flag.name)) {
-            Some(missing) => Err(self.error(&format!("argument {} is required", spelled(missing)))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// argparse4j shows the usage above the sentence, and where to read more.

@@ -36,8 +36,6 @@ pub(super) struct Flag {
     pub(super) hidden: bool,
     /// What the value must be, as argparse4j names it.
     pub(super) number: Option<&'static str>,
-    /// May be given again; the last or all count.
-    pub(super) repeats: bool,
 }
 
 impl Flag {
@@ -51,7 +49,6 @@ impl Flag {
             required: false,
             hidden: false,
             number: None,
-            repeats: false,
         }
     }
 
@@ -86,10 +83,6 @@ impl Flag {
     /// `Integer` or `Long`.
     pub(super) const fn number(self, kind: &'static str) -> Self {
         Self { number: Some(kind), ..self }
-    }
-
-    pub(super) const fn repeats(self) -> Self {
-        Self { repeats: true, ..self }
     }
 }
 
