@@ -18,7 +18,7 @@ struct Rule {
 /// On both outputs.
 const VALUES: &[Rule] = &[
     Rule {
-        pattern: r"(TopicId: |Cluster ID: |ClusterId: +|directory.id=)[A-Za-z0-9_-]{22}",
+        pattern: r"(TopicId: |Cluster ID: |ClusterId: +|directory.id=|cluster.id=)[A-Za-z0-9_-]{22}",
         instead: "${1}ID",
         reason: "ids are random",
     },
@@ -51,9 +51,9 @@ const NO_MESSAGE: &[Rule] = &[
     Rule { pattern: r"^\s+at ", instead: "", reason: "stack traces" },
     Rule { pattern: r"^(\[[-0-9 :,]+\] )?(ERROR|WARN|INFO) ", instead: "", reason: "lines of the log" },
     Rule {
-        pattern: r"^WARN: No action will be performed",
+        pattern: r"^WARN: ",
         instead: "",
-        reason: "notices of what changes in Kafka 5",
+        reason: "notices that nothing is changed without --execute, and that Kafka 5 will want to be told",
     },
     Rule {
         pattern: r"^The consumer rebalance protocol \(KIP-848\)",
@@ -107,7 +107,7 @@ pub(super) fn apply(case: &Case, raw: &Raw, places: &[(String, &str)]) -> Transc
         stdout = lines.join("\n");
     }
     // A line ends in blanks where a table's last column is padded; editors take them off.
-    let stdout = stdout.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+    let stdout = stdout.lines().map(|line| sorted_event(line.trim_end())).collect::<Vec<_>>().join("\n");
     Transcript { code: raw.code, stdout, stderr: first_message(&replaced(&stderr, VALUES)) }
 }
 
@@ -144,7 +144,26 @@ fn first_message(stderr: &str) -> String {
         left = message.len();
         message = replaced(&message, PREFIXES);
     }
-    message
+    sorted_options(&message)
+}
+
+/// Kafka's tools keep the options that go together in Java hash tables.
+fn sorted_options(message: &str) -> String {
+    let list = regex(r"\[[a-z-]+\](, \[[a-z-]+\])+");
+    let Ok(Some(found)) = list.find(message) else { return message.to_owned() };
+    let mut options: Vec<&str> = found.as_str().split(", ").collect();
+    options.sort_unstable();
+    message.replace(found.as_str(), &options.join(", "))
+}
+
+/// The verifiable tools print the fields of an event in the order of a Java hash table.
+fn sorted_event(line: &str) -> String {
+    let Some(fields) = line.strip_prefix("{\"timestamp\"").and_then(|rest| rest.strip_suffix('}')) else {
+        return line.to_owned();
+    };
+    let mut fields: Vec<&str> = fields.split(',').collect();
+    fields.sort_unstable();
+    format!("{{\"timestamp\"{}}}", fields.join(","))
 }
 
 fn replaced(text: &str, rules: &[Rule]) -> String {
