@@ -17,3 +17,4 @@ mod semantics;
 mod session;
 mod shared;
 mod tools;
+mod transcripts;

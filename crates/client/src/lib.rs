@@ -16,9 +16,10 @@ mod metadata;
 mod producer;
 
 pub use admin::{
-    ActiveProducer, Admin, ClusterDescription, CommittedOffset, ConfigChange, ConfigEntry, ConfigResource,
-    ConfigSource, ConfigSynonym, CreatedTopic, GroupDescription, GroupListing, GroupMember, ListedOffset,
-    LogDir, LogDirReplica, NewTopic, OffsetSpec,
+    ActiveProducer, Admin, ApiSupport, ClusterBroker, ClusterDescription, CommittedOffset, ConfigChange,
+    ConfigEntry, ConfigResource, ConfigResourceKind, ConfigSource, ConfigSynonym, CreatedTopic,
+    EligibleLeaders, Feature, Features, GroupDescription, GroupListing, GroupMember, ListedOffset, LogDir,
+    LogDirReplica, NewTopic, OffsetSpec, Quorum, QuorumReplica, TopicPartitions, UpgradeType,
 };
 pub use client::Client;
 pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, OffsetReset, ProducerConfig};

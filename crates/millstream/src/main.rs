@@ -3,11 +3,12 @@
 
 mod command;
 mod demo;
+mod tools;
 mod up;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -29,14 +30,23 @@ enum Command {
     Group(command::group::Arguments),
     /// The files of a data directory, read without a broker
     Log(command::log::Arguments),
+    /// Make links by the names of Kafka's command line tools
+    InstallTools(tools::InstallArguments),
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = tools::run_if_named(&arguments) {
+        return code;
+    }
+    let parsed = Arguments::command().after_help(tools::list()).get_matches();
+    let arguments = Arguments::from_arg_matches(&parsed).unwrap_or_else(|error| error.exit());
+    let outcome = match arguments.command {
         Command::Up(arguments) => up::run(arguments),
         Command::Topic(arguments) => command::topic::run(arguments),
         Command::Group(arguments) => command::group::run(arguments),
         Command::Log(arguments) => command::log::run(arguments),
+        Command::InstallTools(arguments) => tools::install(&arguments),
     };
     match outcome {
         Ok(code) => code,

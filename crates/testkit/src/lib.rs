@@ -19,6 +19,6 @@ mod wire;
 pub use paths::{cache_dir, kafka_libs, millstream_binary, repository};
 pub use process::{Finished, Process, Program};
 pub use target::{Kind, Running, Target, TargetOptions};
-pub use tools::{java_class, java_source, kafka_missing, kafka_tool};
+pub use tools::{java_class, java_source, kafka_missing, kafka_tool, kafka_tool_class};
 pub use wait::{skip, wait_until};
 pub use wire::Connection;

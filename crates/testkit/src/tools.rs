@@ -50,8 +50,13 @@ pub fn kafka_missing() -> Option<String> {
 
 /// One of Kafka's tools by its script's name, `kafka-topics` for instance.
 pub fn kafka_tool(name: &str) -> Result<Program> {
-    let class = TOOLS.iter().find(|(script, _)| *script == name).map(|(_, class)| class);
-    java_class(class.with_context(|| format!("no tool is named {name}"))?)
+    java_class(kafka_tool_class(name)?)
+}
+
+/// The Java class behind a script's name.
+pub fn kafka_tool_class(name: &str) -> Result<&'static str> {
+    let class = TOOLS.iter().find(|(script, _)| *script == name).map(|(_, class)| *class);
+    class.with_context(|| format!("no tool is named {name}"))
 }
 
 /// Any class on Kafka's jars.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use millstream_protocol::messages::{
-    DescribeClusterRequest, DescribeLogDirsRequest, DescribeProducersRequest,
-    describe_producers_request::TopicRequest,
+    DescribeClusterRequest, DescribeClusterResponse, DescribeLogDirsRequest, DescribeProducersRequest,
+    describe_cluster_response::DescribeClusterBroker, describe_producers_request::TopicRequest,
 };
 use millstream_types::{BrokerId, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, TopicPartition};
 
@@ -16,6 +16,22 @@ pub struct ClusterDescription {
     pub cluster_id: String,
     pub controller: Option<BrokerId>,
     pub brokers: Vec<Broker>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterBroker {
+    pub broker: Broker,
+    /// Registered, and not in service.
+    pub is_fenced: bool,
+}
+
+fn brokers(raw: Vec<DescribeClusterBroker>) -> impl Iterator<Item = ClusterBroker> {
+    raw.into_iter().filter_map(|broker| {
+        let id = BrokerId::from_wire(broker.broker_id)?;
+        let port = u16::try_from(broker.port).ok()?;
+        let is_fenced = broker.is_fenced;
+        Some(ClusterBroker { broker: Broker { id, host: broker.host, port, rack: broker.rack }, is_fenced })
+    })
 }
 
 /// One of a broker's `log.dirs`.
@@ -34,6 +50,8 @@ pub struct LogDirReplica {
     pub size_bytes: u64,
     /// How far the replica is behind the high watermark.
     pub offset_lag: i64,
+    /// On its way to this directory, to replace the one in another.
+    pub is_future: bool,
 }
 
 /// A producer that a partition's leader remembers.
@@ -49,24 +67,32 @@ pub struct ActiveProducer {
 
 impl Admin {
     pub async fn describe_cluster(&self) -> Result<ClusterDescription> {
+        let answer = self.ask_cluster(false).await?;
+        Ok(ClusterDescription {
+            cluster_id: answer.cluster_id,
+            controller: BrokerId::from_wire(answer.controller_id),
+            brokers: brokers(answer.brokers).map(|one| one.broker).collect(),
+        })
+    }
+
+    /// The brokers, those that are fenced too if they are wanted (Kafka 4.0 and later tell of them).
+    pub async fn describe_brokers(&self, include_fenced: bool) -> Result<Vec<ClusterBroker>> {
+        Ok(brokers(self.ask_cluster(include_fenced).await?.brokers).collect())
+    }
+
+    async fn ask_cluster(&self, include_fenced: bool) -> Result<DescribeClusterResponse> {
         // Brokers, where 2 would be controllers.
-        let request = DescribeClusterRequest { endpoint_type: 1, ..DescribeClusterRequest::default() };
+        let request = DescribeClusterRequest {
+            endpoint_type: 1,
+            include_fenced_brokers: include_fenced,
+            ..DescribeClusterRequest::default()
+        };
         let ask = || async {
             let answer = self.client.any_broker().await?.call(&request).await?;
             check(answer.error_code, "description of the cluster", answer.error_message.clone())?;
             Ok(answer)
         };
-        let answer = self.client.retry("description of the cluster", ask).await?;
-        let brokers = answer.brokers.into_iter().filter_map(|broker| {
-            let id = BrokerId::from_wire(broker.broker_id)?;
-            let port = u16::try_from(broker.port).ok()?;
-            Some(Broker { id, host: broker.host, port, rack: broker.rack })
-        });
-        Ok(ClusterDescription {
-            cluster_id: answer.cluster_id,
-            controller: BrokerId::from_wire(answer.controller_id),
-            brokers: brokers.collect(),
-        })
+        self.client.retry("description of the cluster", ask).await
     }
 
     /// The log directories of every broker, with every replica in them.
@@ -92,7 +118,11 @@ impl Admin {
                     .flat_map(|topic| topic.partitions.iter().map(|partition| (&topic.name, partition)))
                     .filter_map(|(topic, partition)| {
                         let size_bytes = u64::try_from(partition.partition_size).unwrap_or(0);
-                        let replica = LogDirReplica { size_bytes, offset_lag: partition.offset_lag };
+                        let replica = LogDirReplica {
+                            size_bytes,
+                            offset_lag: partition.offset_lag,
+                            is_future: partition.is_future_key,
+                        };
                         answered(topic, partition.partition_index).map(|which| (which, replica))
                     })
                     .collect(),

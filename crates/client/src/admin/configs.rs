@@ -1,7 +1,7 @@
 //! Configuration of topics and brokers: reading it with its sources, and changing single keys (KIP-339).
 
 use millstream_protocol::messages::{
-    DescribeConfigsRequest, IncrementalAlterConfigsRequest,
+    DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
     describe_configs_request::DescribeConfigsResource,
     describe_configs_response::DescribeConfigsResourceResult,
     incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
@@ -18,6 +18,10 @@ pub enum ConfigResource {
     Broker(BrokerId),
     /// What holds for brokers that say nothing else.
     BrokerDefault,
+    /// The log levels of a broker.
+    BrokerLogger(BrokerId),
+    /// A subscription to the metrics of clients (KIP-714).
+    ClientMetrics(String),
     Group(String),
 }
 
@@ -27,6 +31,8 @@ impl ConfigResource {
             Self::Topic(name) => (2, name.to_string()),
             Self::Broker(id) => (4, id.to_string()),
             Self::BrokerDefault => (4, String::new()),
+            Self::BrokerLogger(id) => (8, id.to_string()),
+            Self::ClientMetrics(name) => (16, name.clone()),
             Self::Group(group) => (32, group.clone()),
         }
     }
@@ -38,9 +44,18 @@ impl std::fmt::Display for ConfigResource {
             Self::Topic(name) => write!(f, "configuration of topic {name}"),
             Self::Broker(id) => write!(f, "configuration of broker {id}"),
             Self::BrokerDefault => f.write_str("default configuration of brokers"),
+            Self::BrokerLogger(id) => write!(f, "log levels of broker {id}"),
+            Self::ClientMetrics(name) => write!(f, "client metrics subscription {name}"),
             Self::Group(group) => write!(f, "configuration of group {group}"),
         }
     }
+}
+
+/// A kind of resource of which some have a configuration of their own, as the wire has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigResourceKind {
+    ClientMetrics = 16,
+    Group = 32,
 }
 
 /// Where a value comes from (`DescribeConfigsResponse.ConfigSource`).
@@ -131,6 +146,28 @@ impl ConfigChange {
 }
 
 impl Admin {
+    /// The resources of a kind that have a configuration of their own (KIP-1142): groups, or subscriptions to
+    /// the metrics of clients.
+    pub async fn list_config_resources(&self, kind: ConfigResourceKind) -> Result<Vec<String>> {
+        let request = ListConfigResourcesRequest { resource_types: vec![kind as i8], ..Default::default() };
+        let ask = || async {
+            let connection = self.client.any_broker().await?;
+            let version = match connection.version_of::<ListConfigResourcesRequest>() {
+                // Older brokers have neither.
+                Err(Error::UnsupportedApi { .. }) => return Ok(Vec::new()),
+                version => version?,
+            };
+            if version == 0 && kind != ConfigResourceKind::ClientMetrics {
+                // The first version listed nothing else.
+                return Ok(Vec::new());
+            }
+            let answer = connection.send(version, &request).await?;
+            check(answer.error_code, "list of configured resources", None)?;
+            Ok(answer.config_resources.into_iter().map(|one| one.resource_name).collect())
+        };
+        self.client.retry("list of configured resources", ask).await
+    }
+
     /// All keys of a resource, sorted as the broker sorts them.
     pub async fn describe_configs(&self, resource: &ConfigResource) -> Result<Vec<ConfigEntry>> {
         let (resource_type, resource_name) = resource.to_wire();
@@ -187,7 +224,7 @@ impl Admin {
     /// A broker answers for itself; everything else any broker knows.
     async fn keeper(&self, resource: &ConfigResource) -> Result<Connection> {
         match resource {
-            ConfigResource::Broker(id) => {
+            ConfigResource::Broker(id) | ConfigResource::BrokerLogger(id) => {
                 if !self.client.metadata().brokers.contains_key(id) {
                     self.client.refresh([]).await?;
                 }

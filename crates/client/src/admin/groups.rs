@@ -18,7 +18,7 @@ use millstream_types::{
 };
 
 use super::{Admin, answered, by_topic, check};
-use crate::{Connection, Error, Result};
+use crate::{Broker, Connection, Error, Result};
 
 /// From version 10 on topics go by id, which a topic that is gone has no more; names are what an
 /// administrator has.
@@ -102,6 +102,19 @@ impl Admin {
             }
         };
         self.client.with_coordinator("description", group, ask).await
+    }
+
+    /// The broker that looks after a group.
+    pub async fn group_coordinator(&self, group: &str) -> Result<Broker> {
+        let ask = |_: Connection| async move { Ok(()) };
+        self.client.with_coordinator("coordinator", group, ask).await?;
+        let id = self.client.coordinators().lock().get(group).copied();
+        let broker = id.and_then(|id| self.client.metadata().brokers.get(&id).cloned());
+        let unknown = || {
+            let message = Some("its coordinator is not in the metadata".to_owned());
+            Error::kafka(ErrorCode::CoordinatorNotAvailable, format!("group {group}"), message)
+        };
+        broker.ok_or_else(unknown)
     }
 
     pub async fn delete_group(&self, group: &str) -> Result<()> {

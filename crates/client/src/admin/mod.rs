@@ -5,18 +5,24 @@
 
 mod cluster;
 mod configs;
+mod features;
 mod groups;
 mod offsets;
+mod partitions;
 mod topics;
 
 use std::collections::BTreeMap;
 
 use millstream_types::{ErrorCode, PartitionId, TopicName, TopicPartition};
 
-pub use cluster::{ActiveProducer, ClusterDescription, LogDir, LogDirReplica};
-pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym};
+pub use cluster::{ActiveProducer, ClusterBroker, ClusterDescription, LogDir, LogDirReplica};
+pub use configs::{
+    ConfigChange, ConfigEntry, ConfigResource, ConfigResourceKind, ConfigSource, ConfigSynonym,
+};
+pub use features::{ApiSupport, Feature, Features, Quorum, QuorumReplica, UpgradeType};
 pub use groups::{CommittedOffset, GroupDescription, GroupListing, GroupMember};
 pub use offsets::{ListedOffset, OffsetSpec};
+pub use partitions::{EligibleLeaders, TopicPartitions};
 pub use topics::{CreatedTopic, NewTopic};
 
 use crate::{Client, Error, Result};

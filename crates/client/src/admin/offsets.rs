@@ -26,6 +26,12 @@ pub enum OffsetSpec {
     Timestamp(TimestampMs),
     /// The record with the largest timestamp (KIP-734).
     MaxTimestamp,
+    /// The first offset on the broker's own disk (KIP-405).
+    EarliestLocal,
+    /// The last offset in tiered storage (KIP-1005).
+    LatestTiered,
+    /// The first offset that is yet to be copied there (KIP-1023).
+    EarliestPendingUpload,
 }
 
 impl OffsetSpec {
@@ -34,6 +40,9 @@ impl OffsetSpec {
             Self::Latest => -1,
             Self::Earliest => -2,
             Self::MaxTimestamp => -3,
+            Self::EarliestLocal => -4,
+            Self::LatestTiered => -5,
+            Self::EarliestPendingUpload => -6,
             Self::Timestamp(time) => time.0,
         }
     }

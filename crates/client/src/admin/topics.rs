@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use millstream_protocol::messages::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    create_partitions_request::CreatePartitionsTopic,
+    create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic},
     create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
     delete_topics_request::DeleteTopicState,
 };
@@ -114,11 +114,26 @@ impl Admin {
 
     /// Raises a topic's partitions to `count`; the broker places the new ones.
     pub async fn create_partitions(&self, name: &TopicName, count: i32, validate_only: bool) -> Result<()> {
+        self.create_partitions_placed(name, count, None, validate_only).await
+    }
+
+    /// The same with the replicas of each new partition, if `replicas` says them.
+    pub async fn create_partitions_placed(
+        &self,
+        name: &TopicName,
+        count: i32,
+        replicas: Option<&[Vec<BrokerId>]>,
+        validate_only: bool,
+    ) -> Result<()> {
+        let assignment = |brokers: &Vec<BrokerId>| CreatePartitionsAssignment {
+            broker_ids: brokers.iter().map(|broker| broker.0).collect(),
+            ..Default::default()
+        };
         let request = CreatePartitionsRequest {
             topics: vec![CreatePartitionsTopic {
                 name: name.to_string(),
                 count,
-                assignments: None,
+                assignments: replicas.map(|all| all.iter().map(assignment).collect()),
                 ..Default::default()
             }],
             timeout_ms: as_millis_i32(self.client.config().request_timeout),

@@ -126,3 +126,37 @@ async fn the_cluster_its_brokers_and_their_directories_are_described() {
     let broker = admin.describe_configs(&ConfigResource::Broker(brokers[0])).await.unwrap();
     assert!(broker.iter().any(|entry| entry.name == "node.id" && entry.is_read_only));
 }
+
+#[tokio::test]
+async fn partitions_are_described_in_pages_as_in_one() {
+    let client = client();
+    let name = fresh_topic(&client, "pages", 5).await;
+    let admin = client.admin();
+    let whole = admin.describe_topic_partitions(std::slice::from_ref(&name), 2000).await.unwrap();
+    let whole = whole[&name].clone().unwrap();
+    assert_eq!(whole.topic.partitions.len(), 5);
+    let paged = admin.describe_topic_partitions(std::slice::from_ref(&name), 2).await.unwrap();
+    assert_eq!(paged[&name].clone().unwrap(), whole);
+    let missing = fresh_name("missing");
+    let described = admin.describe_topic_partitions(std::slice::from_ref(&missing), 10).await.unwrap();
+    assert_eq!(described[&missing].clone().unwrap_err().code(), Some(ErrorCode::UnknownTopicOrPartition));
+}
+
+#[tokio::test]
+async fn a_broker_tells_its_versions_features_and_quorum() {
+    let admin = client().admin();
+    let brokers = admin.describe_brokers(true).await.unwrap();
+    assert!(!brokers.is_empty() && brokers.iter().all(|one| !one.is_fenced));
+    let apis = admin.api_versions(brokers[0].broker.id).await.unwrap();
+    let produce = apis.iter().find(|api| api.key == 0).unwrap();
+    assert_eq!((produce.name, produce.broker.map(|range| range.0)), (Some("Produce"), Some(0)));
+    let features = admin.describe_features(None).await.unwrap();
+    assert!(features.features["metadata.version"].finalized.is_some_and(|level| level >= 7));
+    let quorum = admin.describe_quorum().await.unwrap();
+    assert!(quorum.voters.iter().any(|voter| Some(voter.id) == quorum.leader));
+    let unknown = admin.unregister_broker(BrokerId(4711)).await.unwrap_err();
+    assert!(
+        unknown.code().is_some() || matches!(unknown, millstream_client::Error::UnsupportedApi { .. }),
+        "{unknown}"
+    );
+}

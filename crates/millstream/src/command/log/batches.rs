@@ -58,7 +58,7 @@ pub(super) fn dump(path: &Path, options: Options, sink: &mut Sink) -> Result<()>
 }
 
 /// The next whole batch, or why there is none.
-fn next(reader: &mut impl Read, left: u64) -> Result<Result<Bytes, String>> {
+pub(super) fn next(reader: &mut impl Read, left: u64) -> Result<Result<Bytes, String>> {
     let torn = |bytes: u64| Ok(Err(format!("the last {bytes} bytes are not a whole batch")));
     if left < HEADER_BYTES as u64 {
         return torn(left);

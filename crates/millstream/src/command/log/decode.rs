@@ -79,7 +79,7 @@ fn as_json(message: &impl Serialize) -> Value {
     serde_json::to_value(message).unwrap_or_default()
 }
 
-fn metadata(value: Bytes) -> Decoded {
+pub(super) fn metadata(value: Bytes) -> Decoded {
     let (record, version) = kraft::decode(value)?;
     Ok(json!({ "type": record.name(), "version": version, "data": as_json(&record) }))
 }

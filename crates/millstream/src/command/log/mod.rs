@@ -48,6 +48,16 @@ struct DumpArguments {
     output: OutputArguments,
 }
 
+/// The next whole batch of a segment, or why there is none; `left` is how many bytes there are.
+pub(crate) fn next_batch(reader: &mut impl std::io::Read, left: u64) -> Result<Result<bytes::Bytes, String>> {
+    batches::next(reader, left)
+}
+
+/// A record of the metadata log: type, version and fields.
+pub(crate) fn metadata_record(value: bytes::Bytes) -> Result<Value> {
+    Ok(decode::metadata(value)?)
+}
+
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     failure::exit_code(match arguments.verb {
         Verb::Dump(arguments) => dump(arguments),

@@ -1,0 +1,97 @@
+//! From a tool's options to a connected client.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use millstream_client::{Admin, Client, ConsumerConfig, ProducerConfig};
+
+use super::{
+    exit::{Exit, Outcome},
+    output,
+    properties::Properties,
+};
+
+/// A cluster that has answered.
+pub(super) struct Cluster {
+    pub(super) client: Client,
+    pub(super) producer: ProducerConfig,
+    pub(super) consumer: ConsumerConfig,
+}
+
+/// Runs what talks to a cluster. One thread is enough for a tool.
+pub(super) fn block_on<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+impl Cluster {
+    /// A client for administration. `call` is what Kafka's message names when no broker answers until
+    /// `default.api.timeout.ms` is over: a broker may be on its way up, and scripts count on the wait.
+    pub(super) async fn admin(bootstrap: &str, config: Option<&str>, call: &str) -> Outcome<Self> {
+        let mut properties = Properties::read_if_given(config)?;
+        properties.set("bootstrap.servers", bootstrap);
+        properties.set_default("client.id", "adminclient-1");
+        let wrap = |exit: Exit| exit.map(|reason| format!("Failed to create new KafkaAdminClient\n{reason}"));
+        let cluster = Self::prepare(&properties, false).await.map_err(wrap)?;
+        cluster.reach(&format!("Timed out waiting for a node assignment. Call: {call}")).await?;
+        Ok(cluster)
+    }
+
+    /// A client that has not been heard of by any broker yet; an address list in which nothing resolves is
+    /// refused, as Kafka's clients do.
+    pub(super) async fn prepare(properties: &Properties, auto_create: bool) -> Outcome<Self> {
+        let configs = properties.configure()?;
+        let mut config = configs.client;
+        config.allow_auto_create_topics = auto_create;
+        if config.client_id.is_empty() {
+            config.client_id = "millstream".to_owned();
+        }
+        let addresses = config.bootstrap_servers.clone();
+        let client = Client::new(config).map_err(|error| Exit::failure(error.to_string()))?;
+        let mut reasons = Vec::new();
+        for address in &addresses {
+            match tokio::net::lookup_host(address.as_str()).await {
+                Ok(_) => {
+                    return Ok(Self { client, producer: configs.producer, consumer: configs.consumer });
+                }
+                Err(error) => reasons.push(format!("{address}: {error}")),
+            }
+        }
+        Err(Exit::failure(format!(
+            "No resolvable bootstrap urls given in bootstrap.servers\n{}",
+            reasons.join("\n")
+        )))
+    }
+
+    /// Waits until some broker answers, telling once why none does.
+    pub(super) async fn reach(&self, late: &str) -> Outcome {
+        let limit = self.client.config().default_api_timeout;
+        let started = Instant::now();
+        let mut told = false;
+        let mut pause = self.client.config().retry_backoff;
+        loop {
+            let left = limit.saturating_sub(started.elapsed());
+            let Ok(attempt) = tokio::time::timeout(left, self.client.any_broker()).await else {
+                return Err(Exit::failure(late));
+            };
+            let Err(error) = attempt else { return Ok(()) };
+            if !error.is_retriable() {
+                return Err(error.into());
+            }
+            if !told {
+                told = true;
+                output::say(&format!("WARN {error}; trying again for {} s", limit.as_secs()));
+            }
+            if started.elapsed() + pause >= limit {
+                return Err(Exit::failure(late));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    pub(super) fn admin_client(&self) -> Admin {
+        self.client.admin()
+    }
+}

@@ -1,0 +1,144 @@
+//! `kafka-cluster`: the cluster's id and its endpoints (`ClusterTool`).
+
+use std::process::ExitCode;
+
+use millstream_client::{ClusterBroker, Error};
+use millstream_types::BrokerId;
+
+use super::{
+    cluster::{Cluster, block_on},
+    exit::{Exit, Outcome},
+    get_offsets::timed_out,
+    kafka_error,
+    options::{
+        Flag, Given,
+        argparse::{Grammar, Group, Verb},
+    },
+    output, run_verbs,
+};
+
+const SERVER: Flag = Flag::new("bootstrap-server", "Brokers to ask first.").short('b').takes("HOST:PORT,…");
+const CONTROLLER: Flag = Flag::new("bootstrap-controller", "Controllers to ask, instead of brokers.")
+    .short('C')
+    .takes("HOST:PORT,…");
+const COMMAND_CONFIG: Flag =
+    Flag::new("command-config", "A Java properties file with the client's configuration.")
+        .short('c')
+        .takes("FILE");
+const CONFIG: Flag = Flag::new("config", "").takes("FILE").hidden();
+const WHERE: &[Group] = &[Group { names: &["bootstrap-server", "bootstrap-controller"], required: true }];
+
+const GRAMMAR: Grammar = Grammar {
+    name: "kafka-cluster",
+    summary: "Tells the id and the endpoints of a cluster, and forgets brokers.",
+    flags: &[],
+    groups: &[],
+    verbs: &[
+        Verb {
+            name: "cluster-id",
+            help: "Print the id of the cluster.",
+            flags: &[SERVER, CONTROLLER, CONFIG, COMMAND_CONFIG],
+            groups: WHERE,
+        },
+        Verb {
+            name: "unregister",
+            help: "Forget a broker that is gone for good.",
+            flags: &[
+                SERVER,
+                CONTROLLER,
+                CONFIG,
+                COMMAND_CONFIG,
+                Flag::new("id", "The broker's id.").short('i').takes("ID").number("Integer").required(),
+            ],
+            groups: WHERE,
+        },
+        Verb {
+            name: "list-endpoints",
+            help: "List the brokers with their addresses.",
+            flags: &[
+                SERVER,
+                CONTROLLER,
+                CONFIG,
+                COMMAND_CONFIG,
+                Flag::new("include-fenced-brokers", "Also those that are fenced."),
+            ],
+            groups: WHERE,
+        },
+    ],
+    examples: &[
+        "cluster-id --bootstrap-server localhost:9092",
+        "list-endpoints --bootstrap-server localhost:9092",
+    ],
+    help_code: 1,
+};
+
+pub(super) fn run(arguments: &[String]) -> ExitCode {
+    run_verbs(&GRAMMAR, arguments, |exit| exit, |given| block_on(act(given)))
+}
+
+async fn act(given: &Given) -> Outcome {
+    if given.has("config") && given.has("command-config") {
+        return Err(Exit::failure(
+            "net.sourceforge.argparse4j.inf.ArgumentParserException: --config and --command-config cannot be specified together.",
+        ));
+    }
+    if given.has("config") {
+        output::line(
+            "Option --config has been deprecated and will be removed in a future version. Use --command-config instead.",
+        );
+    }
+    if given.has("bootstrap-controller") {
+        return Err(Exit::failure(
+            "org.apache.kafka.common.errors.MismatchedEndpointTypeException: The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER\nthis client talks to brokers: use --bootstrap-server",
+        ));
+    }
+    let config = given.last("command-config").or_else(|| given.last("config"));
+    let cluster =
+        Cluster::admin(given.last("bootstrap-server").unwrap_or_default(), config, "listNodes").await;
+    let admin = cluster.map_err(|exit| exit.map(timed_out))?.admin_client();
+    let failed = |error| Exit::failure(kafka_error::exception(&error));
+    match given.command {
+        "cluster-id" => {
+            let id = admin.describe_cluster().await.map_err(failed)?.cluster_id;
+            output::line(&format!("Cluster ID: {id}"));
+        }
+        "unregister" => {
+            let id = given.last("id").and_then(|text| text.parse().ok()).map(BrokerId).unwrap_or_default();
+            match admin.unregister_broker(id).await {
+                Err(Error::UnsupportedApi { .. }) => {
+                    output::line("The target cluster does not support the broker unregistration API.");
+                    return Ok(());
+                }
+                done => done.map_err(failed)?,
+            }
+            output::line(&format!("Broker {id} is no longer registered."));
+        }
+        _ => {
+            let all = admin.describe_brokers(given.has("include-fenced-brokers")).await.map_err(failed)?;
+            list(&all);
+        }
+    }
+    Ok(())
+}
+
+fn list(brokers: &[ClusterBroker]) {
+    let longest = |texts: &mut dyn Iterator<Item = usize>, least: usize| texts.max().unwrap_or(0).max(least);
+    let host = longest(&mut brokers.iter().map(|one| one.broker.host.len()), 9);
+    let rack = longest(&mut brokers.iter().map(|one| one.broker.rack.as_deref().map_or(0, str::len)), 10);
+    output::line(&format!(
+        "{:<10} {:<host$} {:<10} {:<rack$} {:<10} {:<15}",
+        "ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE"
+    ));
+    for one in brokers {
+        let broker = &one.broker;
+        let state = if one.is_fenced { "fenced" } else { "unfenced" };
+        output::line(&format!(
+            "{:<10} {:<host$} {:<10} {:<rack$} {state:<10} {:<15}",
+            broker.id.to_string(),
+            broker.host,
+            broker.port,
+            broker.rack.as_deref().unwrap_or("null"),
+            "broker"
+        ));
+    }
+}

@@ -1,0 +1,186 @@
+//! Kafka's command line tools by their own names: `kafka-topics` as `millstream kafka-topics …`, or through
+//! a link of that name, with or without `.sh`.
+//!
+//! Flags, output, exit codes and the first line of what goes wrong are Kafka's (4.3.1), judged by the
+//! transcripts in `conformance/tests/it/transcripts`; what helps further is ours. One file a tool.
+
+mod broker_api_versions;
+mod cluster;
+mod cluster_tool;
+mod configs;
+mod console_consumer;
+mod console_producer;
+mod consumer_groups;
+mod consumer_perf_test;
+mod delete_records;
+mod dump_log;
+mod exit;
+mod features;
+mod get_offsets;
+mod groups;
+mod install;
+mod kafka_error;
+mod log_dirs;
+mod metadata_quorum;
+mod options;
+mod output;
+mod pattern;
+mod producer_perf_test;
+mod properties;
+mod releases;
+mod storage;
+mod topics;
+mod verifiable_producer;
+
+use std::{ffi::OsString, path::Path, process::ExitCode};
+
+pub(crate) use install::Arguments as InstallArguments;
+
+use self::{
+    exit::{Exit, Outcome},
+    options::{
+        Given, Spec,
+        argparse::{Grammar, Parsed},
+    },
+};
+
+/// The Kafka whose tools these are.
+const KAFKA_VERSION: &str = "4.3.1";
+
+struct Tool {
+    name: &'static str,
+    run: fn(&[String]) -> ExitCode,
+}
+
+/// By name.
+const TOOLS: &[Tool] = &[
+    Tool { name: "kafka-broker-api-versions", run: broker_api_versions::run },
+    Tool { name: "kafka-cluster", run: cluster_tool::run },
+    Tool { name: "kafka-configs", run: configs::run },
+    Tool { name: "kafka-console-consumer", run: console_consumer::run },
+    Tool { name: "kafka-console-producer", run: console_producer::run },
+    Tool { name: "kafka-consumer-groups", run: consumer_groups::run },
+    Tool { name: "kafka-consumer-perf-test", run: consumer_perf_test::run },
+    Tool { name: "kafka-delete-records", run: delete_records::run },
+    Tool { name: "kafka-dump-log", run: dump_log::run },
+    Tool { name: "kafka-features", run: features::run },
+    Tool { name: "kafka-get-offsets", run: get_offsets::run },
+    Tool { name: "kafka-groups", run: groups::run },
+    Tool { name: "kafka-log-dirs", run: log_dirs::run },
+    Tool { name: "kafka-metadata-quorum", run: metadata_quorum::run },
+    Tool { name: "kafka-producer-perf-test", run: producer_perf_test::run },
+    Tool { name: "kafka-storage", run: storage::run },
+    Tool { name: "kafka-topics", run: topics::run },
+    Tool { name: "kafka-verifiable-producer", run: verifiable_producer::run },
+];
+
+/// Runs the tool that the program was called as, or that its first argument names; None if neither is one.
+pub(crate) fn run_if_named(arguments: &[OsString]) -> Option<ExitCode> {
+    let mut words = arguments.iter();
+    let called = Path::new(words.next()?).file_name()?.to_string_lossy().into_owned();
+    let tool = match named(&called) {
+        Some(tool) => tool,
+        None => named(&words.next()?.to_string_lossy())?,
+    };
+    let arguments: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    Some((tool.run)(&arguments))
+}
+
+fn named(name: &str) -> Option<&'static Tool> {
+    let name = name.strip_suffix(".sh").unwrap_or(name);
+    TOOLS.iter().find(|tool| tool.name == name)
+}
+
+/// Makes links to this program by the tools' names.
+pub(crate) fn install(arguments: &InstallArguments) -> anyhow::Result<ExitCode> {
+    let names: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
+    install::run(arguments, &names)
+}
+
+/// For `millstream --help`.
+pub(crate) fn list() -> String {
+    let names: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
+    format!("Kafka's tools, each with Kafka's own options (NAME --help):\n  {}", names.join("\n  "))
+}
+
+/// A tool that stands on joptsimple, from its command line to its end: help without arguments or if asked
+/// for, then the version, then the work.
+fn run_options(
+    spec: &Spec,
+    arguments: &[String],
+    parse_fails: impl FnOnce(Exit) -> Exit,
+    work: impl FnOnce(&Given) -> Outcome,
+) -> ExitCode {
+    let outcome = match spec.parse(arguments) {
+        Err(exit) => Err(parse_fails(exit)),
+        // Kafka's tools take it for a wrong command line to be asked for help.
+        Ok(given) if given.is_empty() || given.has("help") => {
+            output::say_part(&spec.help());
+            Err(Exit::silent(1))
+        }
+        Ok(given) if given.has("version") => {
+            output::line(KAFKA_VERSION);
+            Ok(())
+        }
+        Ok(given) => work(&given),
+    };
+    finish(outcome, || spec.help())
+}
+
+/// A tool that stands on argparse4j.
+fn run_verbs(
+    grammar: &Grammar,
+    arguments: &[String],
+    parse_fails: impl FnOnce(Exit) -> Exit,
+    work: impl FnOnce(&Given) -> Outcome,
+) -> ExitCode {
+    let outcome = match grammar.parse(arguments) {
+        Err(exit) => Err(parse_fails(exit)),
+        Ok(Parsed::Help(text)) => {
+            output::bytes(text.as_bytes());
+            match grammar.help_code {
+                0 => Ok(()),
+                code => Err(Exit::silent(code)),
+            }
+        }
+        Ok(Parsed::Given(given)) => work(&given),
+    };
+    finish(outcome, String::new)
+}
+
+/// Says what went wrong, if anything, and turns it into the exit code.
+fn finish(outcome: Outcome, help: impl FnOnce() -> String) -> ExitCode {
+    let Err(exit) = outcome else {
+        output::flush();
+        return ExitCode::SUCCESS;
+    };
+    if exit.on_stdout {
+        output::line(exit.sentence());
+    } else if !exit.sentence().is_empty() {
+        output::flush();
+        output::say(exit.sentence());
+    }
+    output::flush();
+    if exit.with_help {
+        output::say_part(&format!("\n{}", help()));
+    }
+    exit.code()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_is_known_by_its_name_with_and_without_the_suffix() {
+        assert_eq!(named("kafka-topics.sh").map(|tool| tool.name), Some("kafka-topics"));
+        assert!(
+            named("kafka-topics").is_some()
+                && named("kafka-topics.bat").is_none()
+                && named("millstream").is_none()
+        );
+        let mut names: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
+        names.dedup();
+        assert_eq!(names.len(), TOOLS.len());
+    }
+}
