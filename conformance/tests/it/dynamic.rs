@@ -124,12 +124,13 @@ impl Dynamic {
 impl Drop for Dynamic {
     fn drop(&mut self) {
         for key in self.changed.drain(..) {
-            let reset = alter(&mut self.session, "", key, None);
+            // Kafka does not let go of this one.
+            let value = (key == "min.insync.replicas").then_some("1");
+            let reset = alter(&mut self.session, "", key, value);
             assert!(panicking() || reset == ErrorCode::None, "{key}: {reset}");
         }
         let reset = wait_until("the defaults to be as before", LIMIT, || {
             let left = describe(&mut self.session, BROKER, "", &[]);
-            // Kafka keeps one that it needs itself.
             Ok(left.configs.iter().all(|row| row.name == "min.insync.replicas").then_some(()))
         });
         assert!(panicking() || reset.is_ok(), "{reset:?}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millstream_testkit::{Connection, Kind, TargetOptions};
 
-use super::{Siege, scaled};
+use super::{Siege, is_too_much_for_the_target, scaled};
 use crate::session::{Session, frame};
 
 const CLOSE_LIMIT: Duration = Duration::from_secs(20);
@@ -65,6 +65,9 @@ fn what_is_no_request_closes_its_connection() {
 
 #[test]
 fn frames_that_are_announced_and_do_not_come_cost_nothing() {
+    if is_too_much_for_the_target("frames_that_are_announced_and_do_not_come_cost_nothing") {
+        return;
+    }
     let siege = Siege::begin("announced frames", TargetOptions::default());
     let held = siege.attack(|target| {
         let half = (0..scaled(200)).map(|_| [0, 0, 0, 100, 0, 3].to_vec());

@@ -76,7 +76,7 @@ async fn act(given: &Given) -> Outcome {
 fn parse(text: &str) -> Outcome<BTreeMap<TopicPartition, Option<Offset>>> {
     let json: Value = serde_json::from_str(text)
         .map_err(|error| Exit::failure(format!("The input string is not a valid JSON\n{error}")))?;
-    if let Some(version) = json.get("version").filter(|version| **version != Value::from(1)) {
+    if let Some(version) = json.get("version").filter(|version| version.as_i64() != Some(1)) {
         return Err(Exit::failure(format!("Not supported version field value {version}")));
     }
     let missing = || Exit::failure("Missing partitions field");

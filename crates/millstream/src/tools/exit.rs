@@ -36,7 +36,7 @@ impl Exit {
         Self { code, text: String::new(), with_help: false, on_stdout: false }
     }
 
-    pub(super) fn to_stdout(self) -> Self {
+    pub(super) fn into_stdout(self) -> Self {
         Self { on_stdout: true, ..self }
     }
 

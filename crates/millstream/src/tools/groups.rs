@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
 
 async fn act(given: &Given) -> Outcome {
     let failed = |exit: Exit| {
-        exit.map(|sentence| format!("Error while executing groups command : {sentence}")).to_stdout()
+        exit.map(|sentence| format!("Error while executing groups command : {sentence}")).into_stdout()
     };
     let group_type = given.one("group-type")?.map(str::to_lowercase);
     if group_type.as_deref().is_some_and(|name| !TYPES.contains(&name)) {

@@ -15,19 +15,19 @@ const FIRST_LEVEL: i16 = 7;
 /// The newest that Kafka 4.3 finalizes.
 const NEWEST: &str = "4.3-IV0";
 
-/// Each other feature: its name, its highest level, and from which metadata level a release brings which.
-const FEATURES: [(&str, i16, &[(i16, i16)]); 6] = [
-    ("kraft.version", 1, &[(21, 1)]),
-    ("transaction.version", 2, &[(24, 2)]),
-    ("group.version", 1, &[(22, 1)]),
-    ("eligible.leader.replicas.version", 1, &[(26, 1)]),
-    ("share.version", 1, &[(28, 1)]),
-    ("streams.version", 1, &[(29, 1)]),
+/// Each other feature: its name, its level, and from which metadata level on a release brings it.
+const FEATURES: [(&str, i16, i16); 6] = [
+    ("kraft.version", 1, 21),
+    ("transaction.version", 2, 24),
+    ("group.version", 1, 22),
+    ("eligible.leader.replicas.version", 1, 26),
+    ("share.version", 1, 28),
+    ("streams.version", 1, 29),
 ];
 
 /// `4.0-IV3` for 25.
 pub(super) fn metadata_name(level: i16) -> Option<&'static str> {
-    METADATA.get(usize::try_from(level - FIRST_LEVEL).ok()?).copied()
+    METADATA.get(usize::try_from(level.checked_sub(FIRST_LEVEL)?).ok()?).copied()
 }
 
 /// The level of `4.0-IV3`, or the last one of `4.0`.
@@ -47,11 +47,8 @@ pub(super) fn metadata_level(name: &str) -> Outcome<i16> {
 
 /// The features of a release, `metadata.version` among them.
 pub(super) fn features_of(level: i16) -> Vec<(&'static str, i16)> {
-    let at = |steps: &[(i16, i16)]| {
-        steps.iter().rev().find(|(from, _)| level >= *from).map_or(0, |(_, feature)| *feature)
-    };
     let mut all = vec![("metadata.version", level)];
-    all.extend(FEATURES.iter().map(|(name, _, steps)| (*name, at(steps))));
+    all.extend(FEATURES.map(|(name, newest, from)| (name, if level >= from { newest } else { 0 })));
     all
 }
 

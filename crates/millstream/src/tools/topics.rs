@@ -142,7 +142,7 @@ fn given_forbids(given: &Given, option: &str, actions: &[&str]) -> Outcome {
 async fn act(given: &Given) -> Outcome {
     // Everything from here on fails on standard output.
     let failed = |exit: Exit| {
-        exit.map(|sentence| format!("Error while executing topic command : {sentence}")).to_stdout()
+        exit.map(|sentence| format!("Error while executing topic command : {sentence}")).into_stdout()
     };
     let bootstrap = given.one("bootstrap-server")?.unwrap_or_default();
     let config = given.one("command-config")?;
