@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_pattern_that_explodes_is_given_up() {
-        let pattern = Pattern::include_list("(?=(a+)+x)(a|aa)+").unwrap();
+        let pattern = Pattern::include_list(r"(a|aa)+(?=\1c)").unwrap();
         assert!(pattern.matches(&"a".repeat(60)).unwrap_err().sentence().contains("too long"));
     }
 }
