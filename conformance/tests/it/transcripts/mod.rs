@@ -229,10 +229,18 @@ fn our_tools_print_what_kafkas_print() {
 
 #[test]
 fn every_tool_has_its_cases_and_a_third_of_them_fail() {
-    for script in scripts() {
-        let own = script.cases.iter().filter(|case| case.tool == script.name).count();
-        assert!(own >= 6, "{} has {own} cases", script.name);
-        let path = repository().join(RECORDED).join(format!("{}.toml", script.name));
-        assert!(path.exists(), "{} was not recorded", script.name);
+    let scripts = scripts();
+    let mut recorded = recorded(&scripts).into_iter();
+    for script in &scripts {
+        let transcripts = script.cases.iter().zip(recorded.by_ref());
+        let own: Vec<Transcript> = transcripts
+            .filter(|(case, _)| case.tool == script.name)
+            .map(|(_, transcript)| transcript)
+            .collect();
+        // Some tools end with 0 all the same and say it on standard output.
+        let fails = |transcript: &&Transcript| transcript.code != 0 || transcript.stdout.contains("Error");
+        let failing = own.iter().filter(fails).count();
+        assert!(own.len() >= 6, "{} has {} cases", script.name, own.len());
+        assert!(failing * 3 >= own.len(), "{} has {failing} failing ones of {}", script.name, own.len());
     }
 }

@@ -108,8 +108,7 @@ async fn act(given: &Given) -> Outcome {
         let Some(line) = line else { break None };
         number += 1;
         let record = match reader.record(&topic, &line, number) {
-            Ok(Some(record)) => record,
-            Ok(None) => break None,
+            Ok(record) => record,
             Err(exit) => break Some(exit),
         };
         let sent = match tokio::time::timeout(max_block, producer.send(record)).await {

@@ -28,8 +28,8 @@ impl Properties {
         path.map_or_else(|| Ok(Self::default()), Self::read)
     }
 
-    /// `key=value` of an option that may be repeated; a name alone has the empty value, or none if not
-    /// `accept_missing`, as in Kafka's `CommandLineUtils.parseKeyValueArgs`.
+    /// `key=value` of an option that may be repeated; a name alone has the empty value, as in Kafka's
+    /// `CommandLineUtils.parseKeyValueArgs`.
     pub(super) fn parse<'a>(pairs: impl Iterator<Item = &'a str>) -> Self {
         let pair = |text: &'a str| {
             let (key, value) = text.split_once('=').unwrap_or((text, ""));

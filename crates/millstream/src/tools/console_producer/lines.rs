@@ -72,8 +72,7 @@ impl LineReader {
         Ok(reader)
     }
 
-    /// None where Kafka's reader stops: nothing comes after it.
-    pub(super) fn record(&self, topic: &str, line: &[u8], number: u64) -> Outcome<Option<ProducerRecord>> {
+    pub(super) fn record(&self, topic: &str, line: &[u8], number: u64) -> Outcome<ProducerRecord> {
         let named = TopicName::parse(topic).map_err(|error| {
             Exit::failure(format!("org.apache.kafka.common.errors.InvalidTopicException: {error}"))
         })?;
@@ -97,7 +96,7 @@ impl LineReader {
         }
         let mut record = ProducerRecord::new(named, key, self.value(rest));
         record.headers = headers;
-        Ok(Some(record))
+        Ok(record)
     }
 
     fn split<'a>(
@@ -177,7 +176,6 @@ mod tests {
         let record = reader(pairs).and_then(|reader| reader.record("t", line.as_bytes(), 7));
         let record =
             record.map_err(|exit| exit.sentence().rsplit(": ").next().unwrap_or_default().to_owned())?;
-        let record = record.expect("a record");
         let text = |bytes: Option<Bytes>| bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         Ok((text(record.key), text(record.value), record.headers.len()))
     }

@@ -21,20 +21,19 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| path.display().to_string())
 }
 
+fn check_sanity(path: &Path, length: usize, is_whole: bool) -> Result<()> {
+    let path = path.display();
+    ensure!(is_whole, "{path} is corrupt: {length} bytes are no whole number of entries");
+    output::line(&format!("{path} {}", if length == 0 { "is empty." } else { "passed sanity check." }));
+    Ok(())
+}
+
 pub(super) fn offset_index(path: &Path, options: Options, findings: &mut Findings) -> Result<()> {
     let bytes = read(path)?;
     let base = base_offset(path);
     let (entries, rest) = bytes.as_chunks::<8>();
     if options.sanity_only {
-        ensure!(
-            rest.is_empty(),
-            "{} is corrupt: {} bytes are no whole number of entries",
-            path.display(),
-            bytes.len()
-        );
-        let verdict = if entries.is_empty() { "is empty." } else { "passed sanity check." };
-        output::line(&format!("{} {verdict}", path.display()));
-        return Ok(());
+        return check_sanity(path, bytes.len(), rest.is_empty());
     }
     let mut segment = File::open(path.with_extension("log"))
         .with_context(|| path.with_extension("log").display().to_string())?;
@@ -73,15 +72,7 @@ pub(super) fn time_index(path: &Path, options: Options) -> Result<()> {
     let base = base_offset(path);
     let (entries, rest) = bytes.as_chunks::<12>();
     if options.sanity_only {
-        ensure!(
-            rest.is_empty(),
-            "{} is corrupt: {} bytes are no whole number of entries",
-            path.display(),
-            bytes.len()
-        );
-        let verdict = if entries.is_empty() { "is empty." } else { "passed sanity check." };
-        output::line(&format!("{} {verdict}", path.display()));
-        return Ok(());
+        return check_sanity(path, bytes.len(), rest.is_empty());
     }
     for (number, entry) in entries.iter().enumerate() {
         let timestamp = i64::from_be_bytes(*entry.first_chunk().expect("an entry holds a time"));
