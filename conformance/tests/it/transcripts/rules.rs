@@ -39,9 +39,14 @@ const VALUES: &[Rule] = &[
         reason: "the broker's id is chosen by the test",
     },
     Rule {
-        pattern: r"Epoch: \d+",
-        instead: "Epoch: N",
+        pattern: r"(HighWatermark: +|Epoch: )\d+",
+        instead: "${1}N",
         reason: "offsets of the metadata log count what the broker did",
+    },
+    Rule {
+        pattern: r"CONTROLLER://127.0.0.1:\d+",
+        instead: "CONTROLLER://{c}",
+        reason: "a Kafka's controller listens on a port of its own, which the test does not choose",
     },
     Rule { pattern: r"\[B@[0-9a-f]+", instead: "[B@H", reason: "an array's address in memory" },
 ];
