@@ -6,9 +6,11 @@ use std::{
 };
 
 use millstream_types::{ErrorCode, Offset, TimestampMs, TopicName, TopicPartition};
+use tokio::task::JoinSet;
 
 use super::{
     Commit, Consumer, ConsumerRecord, ConsumerWaker, Progress,
+    fetch::close_session,
     offsets::committed,
     partitions::{Assigned, Place},
     rebalance::{Group, group_config},
@@ -20,6 +22,8 @@ use crate::{
 
 /// How long closing may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
+/// How long brokers have to hear that fetch sessions are over; whoever does not will find out.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
 
 /// What to read.
 impl Consumer {
@@ -309,7 +313,18 @@ impl Consumer {
                 tracing::warn!("the group was not told that its member leaves");
             }
         }
+        self.close_sessions().await;
         outcome
+    }
+
+    /// Tells brokers that its fetch sessions are over, if they are there: they would keep them for minutes.
+    async fn close_sessions(&mut self) {
+        let mut farewells = JoinSet::new();
+        for (broker, session_id) in std::mem::take(&mut self.session_ids) {
+            let client = self.client.clone();
+            farewells.spawn(async move { close_session(&client, broker, session_id).await });
+        }
+        tokio::time::timeout(FAREWELL_LIMIT, farewells.join_all()).await.ok();
     }
 }
 

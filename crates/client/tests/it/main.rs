@@ -4,11 +4,14 @@
 
 mod admin;
 mod batches;
+mod cluster;
 mod connection;
 mod consumer;
 mod groups;
 mod produce;
+mod recreated;
 mod restart;
+mod transactions;
 
 use std::{
     sync::{LazyLock, mpsc},
