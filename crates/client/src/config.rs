@@ -29,6 +29,14 @@ pub struct ClientConfig {
     pub metadata_max_age: Duration,
     /// `socket.connection.setup.timeout.ms`
     pub socket_connection_setup_timeout: Duration,
+    /// `connections.max.idle.ms`: a connection without requests for so long is closed.
+    pub connections_max_idle: Duration,
+    /// `metadata.recovery.strategy`: `rebootstrap` (true) asks the `bootstrap.servers` again when no broker
+    /// that is known answers (KIP-899).
+    pub rebootstrap: bool,
+    /// `metadata.recovery.rebootstrap.trigger.ms`: also when the cluster could not be asked for so long
+    /// (KIP-1102).
+    pub rebootstrap_trigger: Duration,
     /// `allow.auto.create.topics`: whether asking for a topic may create it, if the broker does that.
     pub allow_auto_create_topics: bool,
 }
@@ -44,6 +52,9 @@ impl Default for ClientConfig {
             retry_backoff_max: Duration::from_secs(1),
             metadata_max_age: Duration::from_secs(300),
             socket_connection_setup_timeout: Duration::from_secs(10),
+            connections_max_idle: Duration::from_secs(540),
+            rebootstrap: true,
+            rebootstrap_trigger: Duration::from_secs(300),
             allow_auto_create_topics: true,
         }
     }
@@ -68,6 +79,15 @@ impl ClientConfig {
             "socket.connection.setup.timeout.ms" => {
                 self.socket_connection_setup_timeout = millis(key, value)?
             }
+            "connections.max.idle.ms" => self.connections_max_idle = millis(key, value)?,
+            "metadata.recovery.strategy" => {
+                self.rebootstrap = match value.to_ascii_lowercase().as_str() {
+                    "rebootstrap" => true,
+                    "none" => false,
+                    _ => return Err(Error::config(key, format!("{value:?} is not rebootstrap or none"))),
+                };
+            }
+            "metadata.recovery.rebootstrap.trigger.ms" => self.rebootstrap_trigger = millis(key, value)?,
             _ => return Ok(false),
         }
         Ok(true)

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufWriter},
     net::{
-        TcpStream,
+        TcpStream, lookup_host,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{Notify, mpsc, oneshot},
@@ -76,14 +76,22 @@ struct Waiting {
 type Queue = Arc<Mutex<VecDeque<Waiting>>>;
 
 impl Connection {
-    /// Connects to `host:port` and learns what the broker speaks.
+    /// Connects to `host:port` and learns what the broker speaks. Of a name with several addresses, the first
+    /// that answers will do; each is given `socket.connection.setup.timeout.ms`.
     pub async fn connect(address: &str, config: &ClientConfig) -> Result<Self> {
         let failed = |reason: String| Error::Connect { address: address.to_owned(), reason };
         let limit = config.socket_connection_setup_timeout;
-        let stream = match timeout(limit, TcpStream::connect(address)).await {
-            Ok(connected) => connected.map_err(|error| failed(error.to_string()))?,
-            Err(_) => return Err(failed(format!("no answer in {} ms", limit.as_millis()))),
-        };
+        let late = |_| format!("no answer in {} ms", limit.as_millis());
+        let resolved = timeout(limit, lookup_host(address)).await.map_err(late).map_err(failed)?;
+        let mut connected = Err("the name has no address".to_owned());
+        for each in resolved.map_err(|error| failed(error.to_string()))? {
+            let attempt = timeout(limit, TcpStream::connect(each)).await;
+            connected = attempt.map_err(late).and_then(|attempt| attempt.map_err(|error| error.to_string()));
+            if connected.is_ok() {
+                break;
+            }
+        }
+        let stream = connected.map_err(failed)?;
         stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
         let mut connection = Self::over(stream, address, config);
         let answer = connection.negotiate().await?;
@@ -95,7 +103,8 @@ impl Connection {
     fn over(stream: TcpStream, address: &str, config: &ClientConfig) -> Self {
         let (outgoing, requests) = mpsc::channel(OUTGOING_MAX);
         let give_up = Arc::new(Notify::new());
-        tokio::spawn(run(stream, requests, Arc::clone(&give_up), address.to_owned()));
+        let idle_max = config.connections_max_idle;
+        tokio::spawn(run(stream, requests, Arc::clone(&give_up), address.to_owned(), idle_max));
         let shared = Shared {
             address: address.to_owned(),
             client_id: config.client_id.clone(),
@@ -263,11 +272,12 @@ async fn run(
     mut requests: mpsc::Receiver<Outgoing>,
     give_up: Arc<Notify>,
     address: String,
+    idle_max: Duration,
 ) {
     let (read, write) = stream.into_split();
     let waiting = Queue::default();
     let reason = tokio::select! {
-        reason = write_requests(write, &mut requests, &waiting) => reason,
+        reason = write_requests(write, &mut requests, &waiting, idle_max) => reason,
         reason = read_answers(read, &waiting) => reason,
         () = give_up.notified() => "a request went unanswered for too long".to_owned(),
     };
@@ -290,9 +300,16 @@ async fn write_requests(
     socket: OwnedWriteHalf,
     requests: &mut mpsc::Receiver<Outgoing>,
     waiting: &Queue,
+    idle_max: Duration,
 ) -> String {
     let mut socket = BufWriter::with_capacity(WRITE_BUFFER_BYTES, socket);
-    while let Some(outgoing) = requests.recv().await {
+    loop {
+        let outgoing = match timeout(idle_max, requests.recv()).await {
+            Ok(Some(outgoing)) => outgoing,
+            Ok(None) => return "closed by this client".to_owned(),
+            Err(_) if waiting.lock().is_empty() => return "closed by this client, being idle".to_owned(),
+            Err(_) => continue,
+        };
         // Before the bytes, for the answer may be quicker than the next line.
         waiting.lock().extend(outgoing.waiting);
         for segment in outgoing.frame {
@@ -306,7 +323,6 @@ async fn write_requests(
             return error.to_string();
         }
     }
-    "closed by this client".to_owned()
 }
 
 async fn read_answers(mut socket: OwnedReadHalf, waiting: &Queue) -> String {

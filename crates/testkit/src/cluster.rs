@@ -9,7 +9,7 @@ use crate::{
     target::{Kind, PORT_TRIES, Running, TargetOptions},
 };
 
-/// Brokers numbered from 1.
+/// Brokers numbered from 1, each in a rack of its own: `rack-1` and so on.
 pub struct Cluster {
     nodes: Vec<Running>,
 }
@@ -40,6 +40,7 @@ impl Cluster {
             let mut options = TargetOptions::default()
                 .kind(Kind::Kafka)
                 .set("node.id", id)
+                .set("broker.rack", format!("rack-{id}"))
                 .set("controller.quorum.voters", &voters)
                 .set("listeners", listeners)
                 .set("offsets.topic.replication.factor", copies)

@@ -1,6 +1,9 @@
 //! One fetch request and the records in its answer.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use millstream_protocol::messages::{
@@ -52,6 +55,8 @@ pub(super) struct Outcome {
     pub(super) leader_epoch: Option<LeaderEpoch>,
     pub(super) end: Offset,
     pub(super) log_start: Option<Offset>,
+    /// A replica next to this consumer (KIP-392), and until when to read from it.
+    pub(super) next_to: Option<(BrokerId, Instant)>,
 }
 
 /// Whom a fetch is to be sent to, over which connections.
@@ -78,7 +83,12 @@ pub(super) async fn fetch(
     let fetched = |FetchFrom { partition, offset, .. }: FetchFrom| {
         let missing = || Err(Error::kafka(ErrorCode::RequestTimedOut, partition.to_string(), None));
         let outcome = answered.remove(&partition).or_else(|| is_full.then(missing))?;
-        let outcome = outcome.and_then(|data| open(config, &partition, offset, data));
+        let outcome = outcome.and_then(|data| {
+            let replica = BrokerId::from_wire(data.preferred_read_replica);
+            let mut outcome = open(config, &partition, offset, data)?;
+            outcome.next_to = replica.map(|id| (id, Instant::now() + client.config().metadata_max_age));
+            Ok(outcome)
+        });
         Some(Fetched { partition, fetch_offset: offset, outcome })
     };
     wanted.into_iter().filter_map(fetched).collect()
@@ -229,6 +239,7 @@ fn open(
         leader_epoch: None,
         end: Offset(end),
         log_start: Offset::from_wire(data.log_start_offset),
+        next_to: None,
     };
     let bytes = data.records.unwrap_or_default().into_bytes();
     let mut aborted = Aborted::new(

@@ -73,6 +73,8 @@ pub struct Progress {
     /// the last stable offset.
     pub end: Option<Offset>,
     pub log_start: Option<Offset>,
+    /// The replica that is read instead of the leader, being nearer to `client.rack` (KIP-392).
+    pub preferred_read_replica: Option<BrokerId>,
 }
 
 /// What [`Consumer::next`] has to tell.
@@ -293,7 +295,7 @@ impl Consumer {
         (self.client.config().retry_backoff, self.client.config().retry_backoff_max)
     }
 
-    /// A fetch to each leader that has none under way. Returns when a partition that is being held back may
+    /// A fetch to each broker that has none under way. Returns when a partition that is being held back may
     /// be tried again.
     fn start_fetches(&mut self, now: Instant) -> Result<Option<Instant>> {
         if self.partitions.has_plenty() {
@@ -301,15 +303,15 @@ impl Consumer {
         }
         let metadata = self.client.metadata();
         self.start_comparisons(now, &metadata)?;
-        let (by_leader, wakeup) = self.partitions.to_fetch(now, &metadata, &self.busy);
-        for (leader, wanted) in by_leader {
-            self.busy.insert(leader);
+        let (by_source, wakeup) = self.partitions.to_fetch(now, &metadata, &self.busy);
+        for (broker, wanted) in by_source {
+            self.busy.insert(broker);
             let (client, config) = (self.client.clone(), self.config.clone());
-            let source = Source { lane: Lane::Own(self.lane.number()), broker: leader };
-            let mut session = self.sessions.remove(&leader).unwrap_or_default();
+            let source = Source { lane: Lane::Own(self.lane.number()), broker };
+            let mut session = self.sessions.remove(&broker).unwrap_or_default();
             self.work.spawn(async move {
                 let fetched = fetch(&client, &config, source, &mut session, wanted).await;
-                Done::Fetched { broker: leader, session, fetched }
+                Done::Fetched { broker, session, fetched }
             });
         }
         Ok(wakeup)

@@ -37,6 +37,8 @@ pub(super) struct Assigned {
     leader_epoch: Option<LeaderEpoch>,
     /// Of the last batch fetched.
     fetch_epoch: Option<LeaderEpoch>,
+    /// Whom to fetch from instead of the leader, and until when.
+    next_to: Option<(BrokerId, Instant)>,
     /// The log that has what was fetched; None until the place has been compared with it.
     log: Option<Log>,
     /// Not fetched or looked up before this, after an answer that did not help.
@@ -57,10 +59,11 @@ impl Assigned {
     fn new(place: Place, offset: Offset) -> Self {
         Self {
             place,
-            progress: Progress { position: offset, end: None, log_start: None },
+            progress: Progress { position: offset, end: None, log_start: None, preferred_read_replica: None },
             fetch_offset: offset,
             leader_epoch: None,
             fetch_epoch: None,
+            next_to: None,
             log: None,
             not_before: None,
             served: 0,
@@ -85,6 +88,15 @@ impl Assigned {
         let (is_exact, is_paused, is_revoking) = (self.is_exact, self.is_paused, self.is_revoking);
         let epochs = Self { leader_epoch, fetch_epoch: leader_epoch, ..Self::new(place, offset) };
         *self = Self { is_exact, is_paused, is_revoking, ..epochs };
+    }
+
+    /// Whom to fetch from: the leader, or a replica that it has named.
+    fn source(&self, now: Instant, metadata: &Metadata, partition: &TopicPartition) -> Option<BrokerId> {
+        let leader = metadata.leader(partition)?;
+        let offline = &metadata.partition(partition)?.offline_replicas;
+        let serves = |id: &BrokerId| metadata.brokers.contains_key(id) && !offline.contains(id);
+        let named = self.next_to.filter(|(id, until)| *until > now && serves(id));
+        Some(named.map_or(leader, |(id, _)| id))
     }
 
     /// Whether the log's loss may be made good by `auto.offset.reset`.
@@ -148,7 +160,9 @@ impl Partitions {
     }
 
     pub(super) fn progress(&self, partition: &TopicPartition) -> Option<Progress> {
-        self.assigned.get(partition).filter(|assigned| assigned.place == Place::Known).map(|a| a.progress)
+        let assigned = self.assigned.get(partition).filter(|assigned| assigned.place == Place::Known)?;
+        let preferred_read_replica = assigned.next_to.map(|(id, _)| id);
+        Some(Progress { preferred_read_replica, ..assigned.progress })
     }
 
     /// Reads on from elsewhere; false if the partition is not assigned.
@@ -227,7 +241,7 @@ impl Partitions {
         Some(records)
     }
 
-    /// What to fetch from each leader that is not busy, and when one that is being held back may be tried
+    /// What to fetch from each broker that is not busy, and when one that is being held back may be tried
     /// again.
     pub(super) fn to_fetch(
         &self,
@@ -236,7 +250,7 @@ impl Partitions {
         busy: &BTreeSet<BrokerId>,
     ) -> (Wanted, Option<Instant>) {
         let mut wakeup: Option<Instant> = None;
-        let mut by_leader: BTreeMap<BrokerId, Vec<(u64, FetchFrom)>> = BTreeMap::new();
+        let mut by_source: BTreeMap<BrokerId, Vec<(u64, FetchFrom)>> = BTreeMap::new();
         for (partition, assigned) in &self.assigned {
             if assigned.stands_still() || assigned.place != Place::Known || assigned.is_looked_up {
                 continue;
@@ -245,18 +259,18 @@ impl Partitions {
                 wakeup = Some(wakeup.map_or(not_before, |wakeup| wakeup.min(not_before)));
                 continue;
             }
-            let leader = metadata.leader(partition).filter(|leader| !busy.contains(leader));
+            let source = assigned.source(now, metadata, partition).filter(|broker| !busy.contains(broker));
             let log = Log::of(metadata, partition).filter(|log| assigned.log == Some(*log));
-            let Some((leader, log)) = leader.zip(log) else { continue };
+            let Some((source, log)) = source.zip(log) else { continue };
             let from = FetchFrom { partition: partition.clone(), offset: assigned.fetch_offset, log };
-            by_leader.entry(leader).or_default().push((assigned.served, from));
+            by_source.entry(source).or_default().push((assigned.served, from));
         }
         let in_order = |mut wanted: Vec<(u64, FetchFrom)>| {
             // Partitions are in order already.
             wanted.sort_by_key(|(served, _)| *served);
             wanted.into_iter().map(|(_, from)| from).collect()
         };
-        (by_leader.into_iter().map(|(leader, wanted)| (leader, in_order(wanted))).collect(), wakeup)
+        (by_source.into_iter().map(|(source, wanted)| (source, in_order(wanted))).collect(), wakeup)
     }
 
     /// Takes in what became of one partition of a fetch; an error is one for the caller. True if the
@@ -272,8 +286,11 @@ impl Partitions {
         let wanted = |a: &&mut Assigned| a.fetch_offset == fetch_offset && a.place == Place::Known;
         let Some(assigned) = self.assigned.get_mut(&partition).filter(wanted) else { return Ok(false) };
         match outcome {
-            Ok(Outcome { records, next, leader_epoch, end, log_start }) => {
+            Ok(Outcome { records, next, leader_epoch, end, log_start, next_to }) => {
                 assigned.progress = Progress { end: Some(end), log_start, ..assigned.progress };
+                if next_to.is_some() {
+                    assigned.next_to = next_to;
+                }
                 assigned.not_before = None;
                 assigned.fetch_offset = next;
                 assigned.fetch_epoch = leader_epoch.or(assigned.fetch_epoch);
@@ -286,9 +303,15 @@ impl Partitions {
             Err(error) if error.is_retriable() => {
                 tracing::debug!(%partition, %error, "not fetched; trying again");
                 assigned.not_before = Some(try_again);
+                assigned.next_to = None;
                 Ok(error.is_stale_metadata())
             }
             Err(error) => {
+                if let Some((replica, _)) = assigned.next_to.take() {
+                    // It may be behind; the leader knows.
+                    tracing::debug!(%partition, %replica, %error, "not fetched; asking the leader");
+                    return Ok(false);
+                }
                 let out_of_range = error.code() == Some(ErrorCode::OffsetOutOfRange);
                 if out_of_range && assigned.resets(reset) {
                     tracing::info!(%partition, offset = fetch_offset.0, ?reset, "no such offset; resetting");
@@ -497,7 +520,14 @@ mod tests {
         };
         let records = (from..to).map(record).collect();
         let leader_epoch = Some(LeaderEpoch(3));
-        let outcome = Outcome { records, next: Offset(to), leader_epoch, end: Offset(to), log_start: None };
+        let outcome = Outcome {
+            records,
+            next: Offset(to),
+            leader_epoch,
+            end: Offset(to),
+            log_start: None,
+            next_to: None,
+        };
         Fetched { partition: partition(number), fetch_offset: Offset(from), outcome: Ok(outcome) }
     }
 
@@ -686,6 +716,32 @@ mod tests {
 
         let told = compare(&mut in_the_midst(), &new, OffsetReset::None).unwrap_err();
         assert!(matches!(told, Error::Truncated { common: None, .. }), "{told}");
+    }
+
+    #[test]
+    fn a_replica_that_the_leader_names_is_read_until_it_fails_or_its_time_is_over() {
+        let (mut metadata, now) = (metadata(1, 3), Instant::now());
+        let source = |partitions: &Partitions, metadata: &Metadata, now: Instant| {
+            partitions.to_fetch(now, metadata, &BTreeSet::new()).0.into_keys().next()
+        };
+        let named = |partitions: &mut Partitions, from: i64| {
+            let mut named = fetched(0, from, from);
+            let until = now + Duration::from_secs(300);
+            named.outcome = named.outcome.map(|outcome| Outcome { next_to: Some((BrokerId(2), until)), ..outcome });
+            partitions.fetched(named, OffsetReset::Earliest, now).unwrap();
+        };
+        let mut partitions = in_the_midst();
+        named(&mut partitions, 5);
+        assert_eq!(source(&partitions, &metadata, now), Some(BrokerId(1)), "the replica's address is not known");
+        let broker = crate::Broker { id: BrokerId(2), host: "h".to_owned(), port: 9, rack: None };
+        metadata.brokers.insert(BrokerId(2), broker);
+        assert_eq!(source(&partitions, &metadata, now), Some(BrokerId(2)));
+        assert_eq!(partitions.progress(&partition(0)).unwrap().preferred_read_replica, Some(BrokerId(2)));
+        assert_eq!(source(&partitions, &metadata, now + Duration::from_secs(300)), Some(BrokerId(1)));
+        // A replica that is behind does not know the offset yet: no reason for a reset.
+        let failed = failed(0, 5, ErrorCode::OffsetOutOfRange);
+        assert_eq!(partitions.fetched(failed, OffsetReset::Earliest, now), Ok(false));
+        assert_eq!(source(&partitions, &metadata, now), Some(BrokerId(1)));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use millstream_client::{
-    AssignmentStrategy, Client, ClientConfig, Consumer, ConsumerConfig, ConsumerEvent, Delivery, NewTopic,
-    OffsetReset, Producer, ProducerConfig, ProducerRecord,
+    AssignmentStrategy, Client, ClientConfig, Consumer, ConsumerConfig, ConsumerEvent, Delivery, Error,
+    NewTopic, OffsetReset, Producer, ProducerConfig, ProducerRecord,
 };
 use millstream_protocol::messages::{
     AlterPartitionReassignmentsRequest, ElectLeadersRequest,
@@ -346,14 +346,14 @@ fn number(id: BrokerId) -> u16 {
     u16::try_from(id.0).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_acked_record_is_lost_doubled_or_out_of_order_while_brokers_die_and_partitions_move() {
-    if let Some(missing) = kafka_missing() {
-        return skip("three brokers that die and move", &missing);
-    }
-    let mut cluster = tokio::task::block_in_place(|| Cluster::start(3, &[])).unwrap();
-    let watch = client(&cluster);
-    let load = Load::start(&cluster, "mortal", 3).await;
+async fn start_again(cluster: &mut Cluster, id: BrokerId) {
+    let node = cluster.node(number(id));
+    tokio::task::block_in_place(|| node.start_again().and_then(|()| node.wait_ready())).unwrap();
+}
+
+async fn no_acked_record_is_lost_doubled_or_out_of_order_while_brokers_die(cluster: &mut Cluster) {
+    let watch = client(cluster);
+    let load = Load::start(cluster, "mortal", 3).await;
     let group = format!("readers of {}", load.topic);
     let mut struck = BTreeSet::new();
     for round in 0..3 {
@@ -372,12 +372,7 @@ async fn no_acked_record_is_lost_doubled_or_out_of_order_while_brokers_die_and_p
         })
         .unwrap();
         load.goes_on(&format!("without broker {victim}, round {round}")).await;
-        tokio::task::block_in_place(|| {
-            let node = cluster.node(number(victim));
-            node.start_again()?;
-            node.wait_ready()
-        })
-        .unwrap();
+        start_again(cluster, victim).await;
         load.goes_on(&format!("with broker {victim} back, round {round}")).await;
     }
     whole(&watch, &load.topic).await;
@@ -387,14 +382,145 @@ async fn no_acked_record_is_lost_doubled_or_out_of_order_while_brokers_die_and_p
     reassign(&watch, &load.topic, &turned).await;
     elect_preferred(&watch, &load.topic).await;
     load.goes_on("under other leaders").await;
-    load.judge(&cluster).await;
+    load.judge(cluster).await;
+}
 
-    // One copy, which travels: the log itself moves, and with it what the broker remembers of the producer.
-    let load = Load::start(&cluster, "moved", 1).await;
+/// One copy, which travels: the log itself moves, and with it what the broker remembers of the producer.
+async fn nor_while_partitions_move(cluster: &Cluster) {
+    let watch = client(cluster);
+    let load = Load::start(cluster, "moved", 1).await;
     for round in 0..3 {
         let homes = [0, 1, 2, 3].map(|index| vec![BrokerId(1 + (index + round) % 3)]);
         reassign(&watch, &load.topic, &homes).await;
         load.goes_on(&format!("after move {round}")).await;
     }
-    load.judge(&cluster).await;
+    load.judge(cluster).await;
+}
+
+/// A topic of one partition with a producer of its own.
+struct Small {
+    topic: TopicName,
+    partition: TopicPartition,
+    producer: Producer,
+}
+
+impl Small {
+    async fn make(cluster: &Cluster, new: NewTopic) -> Self {
+        let client = client(cluster);
+        let topic = TopicName::parse(&new.name).unwrap();
+        client.admin().create_topics(&[new], false).await.unwrap()[topic.as_str()].clone().unwrap();
+        let producer = Producer::new(client, ProducerConfig::default()).unwrap();
+        Self { partition: partition(&topic, 0), topic, producer }
+    }
+
+    async fn write(&self, count: usize) {
+        for number in 0..count {
+            let value = Some(Bytes::from(number.to_string()));
+            let record = ProducerRecord {
+                partition: Some(PartitionId(0)),
+                ..ProducerRecord::new(self.topic.clone(), None, value)
+            };
+            self.producer.send(record).await.unwrap().await.unwrap();
+        }
+    }
+
+    /// Reads so many records, from the beginning or wherever the consumer stands.
+    async fn read(&self, consumer: &mut Consumer, count: usize) -> Vec<i64> {
+        let (mut offsets, started) = (Vec::new(), Instant::now());
+        while offsets.len() < count {
+            assert!(started.elapsed() < LIMIT, "{}: of {count} records only {offsets:?}", self.topic);
+            offsets.extend(consumer.poll(SECOND).await.unwrap().into_iter().map(|record| record.offset.0));
+        }
+        offsets
+    }
+
+    fn reader(&self, cluster: &Cluster, config: ConsumerConfig) -> Consumer {
+        let mut consumer = Consumer::new(client(cluster), config);
+        consumer.assign_partitions([self.partition.clone()]);
+        consumer.seek(self.partition.clone(), Offset::ZERO);
+        consumer
+    }
+}
+
+async fn a_consumer_reads_from_the_replica_in_its_rack_while_it_is_there(cluster: &mut Cluster) {
+    let new = NewTopic { name: "near".to_owned(), partitions: Some(1), ..NewTopic::default() };
+    let small = Small::make(cluster, new).await;
+    let watch = client(cluster);
+    whole(&watch, &small.topic).await;
+    let leader = leader(&watch, &small.partition).await;
+    let neighbour = [1, 2, 3].map(BrokerId).into_iter().find(|id| *id != leader).unwrap();
+    let config = ConsumerConfig { client_rack: Some(format!("rack-{neighbour}")), ..ConsumerConfig::default() };
+    let mut consumer = small.reader(cluster, config);
+    let replica = |consumer: &Consumer| consumer.progress(&small.partition).unwrap().preferred_read_replica;
+    small.write(20).await;
+    assert_eq!(small.read(&mut consumer, 20).await, (0..20).collect::<Vec<_>>());
+    assert_eq!(replica(&consumer), Some(neighbour));
+    tokio::task::block_in_place(|| cluster.node(number(neighbour)).kill()).unwrap();
+    small.write(20).await;
+    assert_eq!(small.read(&mut consumer, 20).await, (20..40).collect::<Vec<_>>());
+    start_again(cluster, neighbour).await;
+    whole(&watch, &small.topic).await;
+}
+
+/// A leader that lacks what its predecessor had: what was read there is gone.
+async fn a_log_that_was_cut_is_noticed(cluster: &mut Cluster) {
+    let (first, second) = (BrokerId(1), BrokerId(2));
+    let configs = [("unclean.leader.election.enable", "true"), ("min.insync.replicas", "1")];
+    let new = NewTopic {
+        name: "cut".to_owned(),
+        assignments: BTreeMap::from([(PartitionId(0), vec![first, second])]),
+        configs: configs.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        ..NewTopic::default()
+    };
+    let small = Small::make(cluster, new).await;
+    let watch = client(cluster);
+    small.write(10).await;
+    whole(&watch, &small.topic).await;
+    tokio::task::block_in_place(|| cluster.node(number(second)).kill()).unwrap();
+    eventually("the follower is out of sync", async || {
+        let described = watch.admin().describe_topics(std::slice::from_ref(&small.topic)).await.unwrap();
+        let topic = described[&small.topic].clone().unwrap();
+        topic.partitions[&PartitionId(0)].in_sync_replicas == [first]
+    })
+    .await;
+    small.write(10).await;
+    let reading = |auto_offset_reset| ConsumerConfig { auto_offset_reset, ..ConsumerConfig::default() };
+    let mut unforgiving = small.reader(cluster, reading(OffsetReset::None));
+    let mut forgiving = small.reader(cluster, reading(OffsetReset::Latest));
+    for consumer in [&mut unforgiving, &mut forgiving] {
+        assert_eq!(small.read(consumer, 20).await, (0..20).collect::<Vec<_>>());
+    }
+    tokio::task::block_in_place(|| cluster.node(number(first)).kill()).unwrap();
+    start_again(cluster, second).await;
+    eventually("the follower leads", async || leader(&watch, &small.partition).await == second).await;
+    let told = loop {
+        match unforgiving.poll(LIMIT).await {
+            Ok(records) => assert!(records.is_empty(), "{records:?}"),
+            Err(error) => break error,
+        }
+    };
+    let (partition, common) = (small.partition.clone(), Some(Offset(10)));
+    assert_eq!(told, Error::Truncated { partition, position: Offset(20), common });
+    unforgiving.seek(small.partition.clone(), Offset(10));
+    // The broker has lost some of this producer's sequences too.
+    small.write(5).await;
+    for consumer in [&mut unforgiving, &mut forgiving] {
+        assert_eq!(small.read(consumer, 5).await, (10..15).collect::<Vec<_>>());
+    }
+    start_again(cluster, first).await;
+    whole(&watch, &small.topic).await;
+}
+
+/// One after the other: three JVMs are enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_brokers_that_die_move_and_disagree() {
+    if let Some(missing) = kafka_missing() {
+        return skip("three brokers that die and move", &missing);
+    }
+    let near = ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector");
+    let mut cluster = tokio::task::block_in_place(|| Cluster::start(3, &[near])).unwrap();
+    no_acked_record_is_lost_doubled_or_out_of_order_while_brokers_die(&mut cluster).await;
+    nor_while_partitions_move(&cluster).await;
+    a_consumer_reads_from_the_replica_in_its_rack_while_it_is_there(&mut cluster).await;
+    a_log_that_was_cut_is_noticed(&mut cluster).await;
 }
