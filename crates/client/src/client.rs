@@ -307,8 +307,7 @@ impl Client {
             }
             Arc::clone(cell)
         };
-        let connected =
-            cell.get_or_try_init(|| Connection::connect(&address, self.config())).await.cloned();
+        let connected = cell.get_or_try_init(|| Connection::connect(&address, self.config())).await.cloned();
         let mut failed = self.shared.failed.lock();
         match &connected {
             Ok(_) => failed.remove(&peer),

@@ -149,6 +149,10 @@ pub struct ProducerConfig {
     pub max_request_size: usize,
     /// `delivery.timeout.ms`: from `send` to the answer, lingering and retries included.
     pub delivery_timeout: Duration,
+    /// `transactional.id`: records are written in transactions, and whoever had the id before is fenced.
+    pub transactional_id: Option<String>,
+    /// `transaction.timeout.ms`: a transaction that is open for longer is aborted by the broker.
+    pub transaction_timeout: Duration,
     /// `buffer.memory`: `send` waits while this many bytes are on their way.
     pub buffer_memory: usize,
 }
@@ -165,6 +169,8 @@ impl Default for ProducerConfig {
             max_in_flight: 5,
             max_request_size: 1 << 20,
             delivery_timeout: Duration::from_secs(120),
+            transactional_id: None,
+            transaction_timeout: Duration::from_secs(60),
             buffer_memory: 32 << 20,
         }
     }
@@ -189,6 +195,10 @@ impl ProducerConfig {
             "max.in.flight.requests.per.connection" => self.max_in_flight = parse(key, value)?,
             "max.request.size" => self.max_request_size = parse(key, value)?,
             "delivery.timeout.ms" => self.delivery_timeout = millis(key, value)?,
+            "transactional.id" => {
+                self.transactional_id = Some(value.to_owned()).filter(|text| !text.is_empty());
+            }
+            "transaction.timeout.ms" => self.transaction_timeout = millis(key, value)?,
             "buffer.memory" => self.buffer_memory = parse(key, value)?,
             _ => return Ok(false),
         }
@@ -206,6 +216,9 @@ impl ProducerConfig {
                 "max.in.flight.requests.per.connection",
                 format!("{} is more than 5, the most with enable.idempotence", self.max_in_flight),
             ));
+        }
+        if self.transactional_id.is_some() && !self.enable_idempotence {
+            return Err(Error::config("enable.idempotence", "must be true with a transactional.id"));
         }
         if self.max_in_flight == 0 {
             return Err(Error::config("max.in.flight.requests.per.connection", "must be at least 1"));

@@ -55,6 +55,9 @@ pub enum Error {
     /// A wait was ended from elsewhere, with a `ConsumerWaker`.
     #[error("woken up")]
     WokenUp,
+    /// The call does not fit what was called before it.
+    #[error("{0}")]
+    IllegalState(&'static str),
     /// The producer or client was closed before the call could finish.
     #[error("{0} is closed")]
     Closed(&'static str),
@@ -118,8 +121,24 @@ impl Error {
             | Self::NoOffset { .. }
             | Self::Truncated { .. }
             | Self::WokenUp
+            | Self::IllegalState(_)
             | Self::Closed(_) => false,
         }
+    }
+
+    /// Whether a transactional producer is of no use any more: another has taken its id, or the coordinator
+    /// and it do not agree on what was done. After any other error its transaction can be aborted.
+    pub fn is_fatal(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                ErrorCode::ProducerFenced
+                    | ErrorCode::InvalidProducerEpoch
+                    | ErrorCode::InvalidTxnState
+                    | ErrorCode::InvalidProducerIdMapping
+                    | ErrorCode::TransactionalIdAuthorizationFailed
+            )
+        )
     }
 
     /// Whether what this client knows of the cluster may be out of date.

@@ -17,7 +17,8 @@ use super::{
     topics::{Wanted, whole},
 };
 use crate::{
-    CommittedOffset, Error, Generation, GroupMembership, ListedOffset, OffsetReset, OffsetSpec, Result,
+    CommittedOffset, ConsumerGroupMetadata, Error, Generation, GroupMembership, ListedOffset, OffsetReset,
+    OffsetSpec, Result,
 };
 
 /// How long closing may take.
@@ -123,6 +124,21 @@ impl Consumer {
     /// Its place in the group; None while it has none.
     pub fn generation(&self) -> Option<Generation> {
         self.group.as_ref()?.member.generation()
+    }
+
+    /// On whose behalf a transactional producer commits what this consumer has read; None without `group.id`.
+    pub fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+        Some(ConsumerGroupMetadata {
+            group_id: self.config.group_id.clone()?,
+            generation: self.generation(),
+            group_instance_id: self.config.group_instance_id.clone(),
+        })
+    }
+
+    /// Where reading would go on in each partition, of what has been returned: what to commit, or to give to
+    /// a transaction.
+    pub fn positions(&self) -> BTreeMap<TopicPartition, CommittedOffset> {
+        self.partitions.positions()
     }
 
     /// Makes the group rebalance.

@@ -11,9 +11,7 @@ use millstream_protocol::{
         offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
     },
 };
-use millstream_types::{
-    ErrorCode, LeaderEpoch, Offset, PartitionId, TopicName, TopicPartition, Uuid,
-};
+use millstream_types::{ErrorCode, LeaderEpoch, Offset, PartitionId, TopicName, TopicPartition, Uuid};
 
 use crate::{Client, Connection, Error, Metadata, Result};
 
@@ -69,7 +67,10 @@ pub(super) enum Compared {
 pub(super) type Comparisons = BTreeMap<TopicPartition, Result<Compared>>;
 
 /// Asks each partition's leader, again where that may help.
-pub(super) async fn compare(client: &Client, stands: &BTreeMap<TopicPartition, Stand>) -> Result<Comparisons> {
+pub(super) async fn compare(
+    client: &Client,
+    stands: &BTreeMap<TopicPartition, Stand>,
+) -> Result<Comparisons> {
     let ask = |connection: Connection, asked: Vec<TopicPartition>| {
         let metadata = client.metadata();
         async move { compare_once(&connection, &metadata, stands, asked).await }
@@ -88,7 +89,8 @@ async fn compare_once(
         asked.iter().filter_map(|partition| Some((partition, Log::of(metadata, partition)?))).collect();
     let newest = connection.broker_versions(ApiKey::OffsetForLeaderEpoch).map(|(_, max)| max);
     if newest.is_none_or(|version| version < VERSION_FOR_CONSUMERS) {
-        let unknown = |(partition, log): (&TopicPartition, Log)| (partition.clone(), Ok(Compared::Unknown(log)));
+        let unknown =
+            |(partition, log): (&TopicPartition, Log)| (partition.clone(), Ok(Compared::Unknown(log)));
         return Ok(logs.into_iter().map(unknown).collect());
     }
     let mut topics: BTreeMap<&TopicName, Vec<OffsetForLeaderPartition>> = BTreeMap::new();

@@ -25,7 +25,7 @@ use super::{
     session::{Ask, FINAL_EPOCH, FetchFrom, Session},
 };
 use crate::{
-    Client, Error, Result,
+    Client, Connection, Error, Result,
     client::Lane,
     config::{ConsumerConfig, IsolationLevel, as_millis_i32},
 };
@@ -104,12 +104,7 @@ async fn exchange(
     session: &mut Session,
     wanted: &[FetchFrom],
 ) -> (Result<Answered>, bool) {
-    let begin = async || {
-        let connection = client.lane(source.broker, source.lane).await?;
-        let version = connection.version_of::<FetchRequest>()?;
-        Ok((connection, version))
-    };
-    let (connection, version) = match begin().await {
+    let (connection, version) = match connect(client, source).await {
         Ok(begun) => begun,
         Err(error) => {
             session.restart();
@@ -148,6 +143,12 @@ async fn exchange(
     (Ok(answered), is_full)
 }
 
+async fn connect(client: &Client, source: Source) -> Result<(Connection, i16)> {
+    let connection = client.lane(source.broker, source.lane).await?;
+    let version = connection.version_of::<FetchRequest>()?;
+    Ok((connection, version))
+}
+
 fn request(config: &ConsumerConfig, version: i16, ask: Ask) -> FetchRequest {
     let name = |name: &TopicName| if ask.by_id { String::new() } else { name.to_string() };
     let id = |id: Option<Uuid>| id.filter(|_| ask.by_id).unwrap_or_default();
@@ -166,7 +167,10 @@ fn request(config: &ConsumerConfig, version: i16, ask: Ask) -> FetchRequest {
             None => {
                 let (topic, topic_id) = (name(&partition.topic), id(log.topic_id));
                 let partitions = vec![fetch];
-                topics.push((&partition.topic, FetchTopic { topic, topic_id, partitions, ..Default::default() }));
+                topics.push((
+                    &partition.topic,
+                    FetchTopic { topic, topic_id, partitions, ..Default::default() },
+                ));
             }
         }
     }

@@ -216,13 +216,15 @@ impl Consumer {
             }
             self.commit_by_clock(now);
             self.look(now);
+            let metadata = self.client.metadata();
+            self.compare_places(now, &metadata)?;
             self.look_up_places(now);
             if let Some(records) = self.partitions.take_ready(self.config.max_poll_records.max(1)) {
                 // The next answer comes while the caller works.
-                self.start_fetches(now)?;
+                self.start_fetches(now, &metadata);
                 return Ok(Some(ConsumerEvent::Records(records)));
             }
-            let wakeup = self.start_fetches(now)?;
+            let wakeup = self.start_fetches(now, &metadata);
             if now >= deadline {
                 return Ok(None);
             }
@@ -297,13 +299,11 @@ impl Consumer {
 
     /// A fetch to each broker that has none under way. Returns when a partition that is being held back may
     /// be tried again.
-    fn start_fetches(&mut self, now: Instant) -> Result<Option<Instant>> {
+    fn start_fetches(&mut self, now: Instant, metadata: &Metadata) -> Option<Instant> {
         if self.partitions.has_plenty() {
-            return Ok(None);
+            return None;
         }
-        let metadata = self.client.metadata();
-        self.start_comparisons(now, &metadata)?;
-        let (by_source, wakeup) = self.partitions.to_fetch(now, &metadata, &self.busy);
+        let (by_source, wakeup) = self.partitions.to_fetch(now, metadata, &self.busy);
         for (broker, wanted) in by_source {
             self.busy.insert(broker);
             let (client, config) = (self.client.clone(), self.config.clone());
@@ -314,11 +314,11 @@ impl Consumer {
                 Done::Fetched { broker, session, fetched }
             });
         }
-        Ok(wakeup)
+        wakeup
     }
 
     /// Asks leaders that are new since a place was taken whether their log still has what is before it.
-    fn start_comparisons(&mut self, now: Instant, metadata: &Metadata) -> Result<()> {
+    fn compare_places(&mut self, now: Instant, metadata: &Metadata) -> Result<()> {
         let try_again = now + self.backoff().0;
         let reset = self.config.auto_offset_reset;
         let (asked, failure) = self.partitions.take_comparisons(now, metadata, reset, try_again);

@@ -619,9 +619,7 @@ mod tests {
     fn metadata(topic_id: u128, leader_epoch: i32) -> Metadata {
         use millstream_protocol::messages::{
             MetadataResponse,
-            metadata_response::{
-                MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
-            },
+            metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
         };
         let partition = MetadataResponsePartition { leader_id: 1, leader_epoch, ..Default::default() };
         let topic = MetadataResponseTopic {
@@ -676,7 +674,8 @@ mod tests {
     #[test]
     fn under_a_new_leader_reading_goes_on_where_its_log_agrees() {
         let new = metadata(1, 4);
-        for (end, from, still_returned) in [(9, 5, Some(vec![2, 3, 4])), (5, 5, Some(vec![2, 3, 4])), (3, 2, None)]
+        for (end, from, still_returned) in
+            [(9, 5, Some(vec![2, 3, 4])), (5, 5, Some(vec![2, 3, 4])), (3, 2, None)]
         {
             let mut partitions = in_the_midst();
             answer(&mut partitions, Some(end), OffsetReset::None).unwrap();
@@ -727,12 +726,17 @@ mod tests {
         let named = |partitions: &mut Partitions, from: i64| {
             let mut named = fetched(0, from, from);
             let until = now + Duration::from_secs(300);
-            named.outcome = named.outcome.map(|outcome| Outcome { next_to: Some((BrokerId(2), until)), ..outcome });
+            named.outcome =
+                named.outcome.map(|outcome| Outcome { next_to: Some((BrokerId(2), until)), ..outcome });
             partitions.fetched(named, OffsetReset::Earliest, now).unwrap();
         };
         let mut partitions = in_the_midst();
         named(&mut partitions, 5);
-        assert_eq!(source(&partitions, &metadata, now), Some(BrokerId(1)), "the replica's address is not known");
+        assert_eq!(
+            source(&partitions, &metadata, now),
+            Some(BrokerId(1)),
+            "the replica's address is not known"
+        );
         let broker = crate::Broker { id: BrokerId(2), host: "h".to_owned(), port: 9, rack: None };
         metadata.brokers.insert(BrokerId(2), broker);
         assert_eq!(source(&partitions, &metadata, now), Some(BrokerId(2)));

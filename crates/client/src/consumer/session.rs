@@ -63,8 +63,7 @@ impl Session {
             self.restart();
             self.by_id = by_id;
         }
-        let mut ask =
-            Ask { session_id: self.id, session_epoch: self.epoch, by_id, ..Ask::default() };
+        let mut ask = Ask { session_id: self.id, session_epoch: self.epoch, by_id, ..Ask::default() };
         if ask.is_full() {
             self.partitions.clear();
         }

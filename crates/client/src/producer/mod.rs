@@ -8,13 +8,14 @@ mod request;
 mod sender;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -23,10 +24,12 @@ use millstream_types::{ErrorCode, Offset, PartitionId, TimestampMs, TopicName, T
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+pub use self::transaction::ConsumerGroupMetadata;
 use self::{
     accumulator::NewRecord,
     partitioner::Partitioner,
     sender::{Append, Command, Waiter},
+    transaction::Transactions,
 };
 use crate::{Client, Error, Result, config::ProducerConfig};
 
@@ -86,22 +89,28 @@ pub struct Producer {
     commands: mpsc::Sender<Command>,
     partitioner: Mutex<Partitioner>,
     memory: Arc<Semaphore>,
+    /// With a `transactional.id`.
+    transactions: Option<Arc<Transactions>>,
 }
 
 impl Producer {
     pub fn new(client: Client, config: ProducerConfig) -> Result<Self> {
         config.check()?;
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
-        tokio::spawn(sender::run(client.clone(), config.clone(), received));
+        let timeout = config.transaction_timeout;
+        let transactions = config.transactional_id.clone().map(|id| Arc::new(Transactions::new(id, timeout)));
+        tokio::spawn(sender::run(client.clone(), config.clone(), transactions.clone(), received));
         let memory = Arc::new(Semaphore::new(config.buffer_memory.min(Semaphore::MAX_PERMITS)));
         // Any number will do; producers that start together should not all start with one partition.
         let start = Uuid::random().0 as u32;
-        Ok(Self { client, config, commands, partitioner: Mutex::new(Partitioner::new(start)), memory })
+        let partitioner = Mutex::new(Partitioner::new(start));
+        Ok(Self { client, config, commands, partitioner, memory, transactions })
     }
 
     /// Hands a record over. Returns as soon as there is room for it in `buffer.memory`; the [`Delivery`]
     /// tells when and where it was written.
     pub async fn send(&self, record: ProducerRecord) -> Result<Delivery> {
+        let transaction = self.transactions.as_ref().map(|transactions| transactions.open()).transpose()?;
         let ProducerRecord { topic, partition, timestamp, key, value, headers } = record;
         let bytes = BatchBuilder::record_size_max(key.as_deref(), value.as_deref(), &headers);
         let limit = self.config.max_request_size.min(self.config.buffer_memory);
@@ -114,6 +123,7 @@ impl Producer {
             partition: TopicPartition::new(topic, partition),
             record: NewRecord { timestamp: timestamp.unwrap_or_else(now), key, value, headers },
             waiter: Waiter { fate, _memory: memory },
+            transaction,
         };
         self.commands.send(Command::Append(append)).await.map_err(|_| CLOSED)?;
         Ok(Delivery(delivery))
@@ -152,6 +162,18 @@ impl Producer {
         let (done, flushed) = oneshot::channel();
         self.commands.send(Command::Flush(done)).await.map_err(|_| CLOSED)?;
         flushed.await.map_err(|_| CLOSED)
+    }
+
+    /// Waits so long for everything that was handed over to be written; what is not by then is given up, and
+    /// its [`Delivery`] says so. A transaction that is open stays so, and is aborted by the broker.
+    pub async fn close(self, limit: Duration) -> Result<()> {
+        match tokio::time::timeout(limit, self.flush()).await {
+            Ok(flushed) => flushed,
+            Err(_) => {
+                self.commands.send(Command::Abandon).await.map_err(|_| CLOSED)?;
+                Err(Error::Timeout { what: "closing the producer".to_owned(), limit, last: None })
+            }
+        }
     }
 }
 

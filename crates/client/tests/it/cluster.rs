@@ -260,15 +260,26 @@ impl Load {
         let partitions = (0..PARTITIONS).map(|index| partition(&topic, index));
         for (partition, end) in partitions.clone().zip(&ends) {
             let found = &consumer.end_offsets([partition.clone()]).await.unwrap()[&partition];
-            assert_eq!(found.clone().unwrap().offset, Some(Offset(*end)), "{partition} has more than it should");
+            assert_eq!(
+                found.clone().unwrap().offset,
+                Some(Offset(*end)),
+                "{partition} has more than it should"
+            );
         }
         for ((index, seen), offsets) in (0..).zip(seen).zip(&offsets) {
             for (number, ((offset, value), told)) in (0..).zip(seen.into_iter().zip(offsets)) {
                 assert_eq!((offset.0, value), (number, format!("{index}:{number}")), "{topic}-{index}");
-                assert!(told.is_none_or(|told| told == offset), "{topic}-{index}: told {told:?}, is {offset}");
+                assert!(
+                    told.is_none_or(|told| told == offset),
+                    "{topic}-{index}: told {told:?}, is {offset}"
+                );
             }
         }
-        eprintln!("{topic}: {} records, {} read by the group", ends.iter().sum::<i64>(), reached.lock().records);
+        eprintln!(
+            "{topic}: {} records, {} read by the group",
+            ends.iter().sum::<i64>(),
+            reached.lock().records
+        );
     }
 }
 
@@ -314,7 +325,9 @@ async fn reassign(client: &Client, topic: &TopicName, replicas: &[Vec<BrokerId>]
         let Ok(connection) = client.any_broker().await else { return false };
         let Ok(answer) = connection.call(&request).await else { return false };
         let codes = answer.responses.iter().flat_map(|topic| &topic.partitions).map(|p| p.error_code);
-        answer.error_code == 0 && codes.clone().count() == replicas.len() && codes.clone().all(|code| code == 0)
+        answer.error_code == 0
+            && codes.clone().count() == replicas.len()
+            && codes.clone().all(|code| code == 0)
     })
     .await;
     eventually("the partitions have moved", async || {
@@ -449,7 +462,8 @@ async fn a_consumer_reads_from_the_replica_in_its_rack_while_it_is_there(cluster
     whole(&watch, &small.topic).await;
     let leader = leader(&watch, &small.partition).await;
     let neighbour = [1, 2, 3].map(BrokerId).into_iter().find(|id| *id != leader).unwrap();
-    let config = ConsumerConfig { client_rack: Some(format!("rack-{neighbour}")), ..ConsumerConfig::default() };
+    let config =
+        ConsumerConfig { client_rack: Some(format!("rack-{neighbour}")), ..ConsumerConfig::default() };
     let mut consumer = small.reader(cluster, config);
     let replica = |consumer: &Consumer| consumer.progress(&small.partition).unwrap().preferred_read_replica;
     small.write(20).await;

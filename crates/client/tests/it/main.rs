@@ -4,6 +4,7 @@
 
 mod admin;
 mod batches;
+mod blocking;
 mod cluster;
 mod connection;
 mod consumer;

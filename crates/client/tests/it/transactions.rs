@@ -4,16 +4,20 @@ use std::{
     collections::BTreeMap,
     sync::{LazyLock, mpsc},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use millstream_client::{
-    Client, ClientConfig, Consumer, ConsumerConfig, ConsumerRecord, IsolationLevel, NewTopic, OffsetReset,
+    Client, ClientConfig, CommittedOffset, Consumer, ConsumerConfig, ConsumerRecord, Error, Generation,
+    IsolationLevel, NewTopic, OffsetReset, Producer, ProducerConfig, ProducerRecord,
 };
-use millstream_testkit::{Kind, Target, TargetOptions, java_source, kafka_missing, repository, skip};
-use millstream_types::{Offset, TopicName};
+use millstream_testkit::{
+    Kind, Target, TargetOptions, java_source, kafka_missing, kafka_tool, repository, skip,
+};
+use millstream_types::{ErrorCode, Offset, PartitionId, TopicName};
 
-use super::{BOOTSTRAP, SECOND, fresh_name, partition};
+use super::{BOOTSTRAP, SECOND, eventually, fresh_name, partition};
 
 /// A real Kafka: the one that all tests run against, if it is one, or one for these tests.
 static KAFKA: LazyLock<String> = LazyLock::new(|| {
@@ -76,7 +80,8 @@ struct Script {
 impl Script {
     fn random(topic: &TopicName, partitions: i32, seed: u64, length: usize) -> Self {
         let mut dice = Dice(seed);
-        let mut script = Self { steps: Vec::new(), all: Values::new(), written: Vec::new(), aborted: Vec::new() };
+        let mut script =
+            Self { steps: Vec::new(), all: Values::new(), written: Vec::new(), aborted: Vec::new() };
         let ids: Vec<String> = (0..3).map(|number| format!("{topic}-{number}")).collect();
         script.steps.extend(ids.iter().map(|id| format!("init {id}")));
         let mut open = [None; 3];
@@ -214,7 +219,9 @@ async fn read_committed_waits_for_the_end_of_an_open_transaction() {
         tokio::task::block_in_place(|| java(&steps));
     };
     // The record outside comes after one that is open, and must wait with it.
-    steps("init T-id\nbegin T-id\nsend T-id T 0 first\ncommit T-id\nbegin T-id\nsend T-id T 0 open\nflush T-id\nplain T 0 outside");
+    steps(
+        "init T-id\nbegin T-id\nsend T-id T 0 first\ncommit T-id\nbegin T-id\nsend T-id T 0 open\nflush T-id\nplain T 0 outside",
+    );
     let mut consumer = Consumer::new(client.clone(), reading(IsolationLevel::ReadCommitted));
     consumer.assign([(the_partition.clone(), Offset::ZERO)]);
     // So many, and whatever else comes within a second.
@@ -238,4 +245,217 @@ async fn read_committed_waits_for_the_end_of_an_open_transaction() {
     let (values, progress) = next(2).await;
     assert_eq!(values, ["outside", "last"]);
     assert_eq!(Some(progress.position), progress.end);
+}
+
+fn producer(client: &Client, id: &str) -> Producer {
+    let config = ProducerConfig {
+        transactional_id: Some(id.to_owned()),
+        linger: Duration::ZERO,
+        ..ProducerConfig::default()
+    };
+    Producer::new(client.clone(), config).unwrap()
+}
+
+fn record(topic: &TopicName, at: i32, value: &str) -> ProducerRecord {
+    let value = Some(Bytes::copy_from_slice(value.as_bytes()));
+    ProducerRecord { partition: Some(PartitionId(at)), ..ProducerRecord::new(topic.clone(), None, value) }
+}
+
+/// Our producers take the steps that Java's take in `java`.
+async fn ours(client: &Client, steps: &[String]) {
+    let mut producers: BTreeMap<String, Producer> = BTreeMap::new();
+    let plain = Producer::new(client.clone(), ProducerConfig::default()).unwrap();
+    for step in steps {
+        let words: Vec<&str> = step.split(' ').collect();
+        if let ["plain", topic, at, value] = words[..] {
+            let record = record(&TopicName::parse(topic).unwrap(), at.parse().unwrap(), value);
+            plain.send(record).await.unwrap().await.unwrap();
+            continue;
+        }
+        let producer = producers.entry(words[1].to_owned()).or_insert_with(|| producer(client, words[1]));
+        match words[..] {
+            ["init", _] => producer.init_transactions().await.unwrap(),
+            ["begin", _] => producer.begin_transaction().unwrap(),
+            ["send", _, topic, at, value] => {
+                let record = record(&TopicName::parse(topic).unwrap(), at.parse().unwrap(), value);
+                producer.send(record).await.unwrap();
+            }
+            ["flush", _] => producer.flush().await.unwrap(),
+            ["commit", _] => producer.commit_transaction().await.unwrap(),
+            ["abort", _] => producer.abort_transaction().await.unwrap(),
+            _ => panic!("{step}"),
+        }
+    }
+}
+
+/// What Java's consumer of committed records reads of a topic within ten seconds.
+fn java_reads(topic: &TopicName) -> Values {
+    let arguments = [
+        ["--bootstrap-server", KAFKA.as_str()],
+        ["--topic", topic.as_str()],
+        ["--isolation-level", "read_committed"],
+        ["--timeout-ms", "10000"],
+        ["--formatter-property", "print.partition=true"],
+    ];
+    let tool = kafka_tool("kafka-console-consumer").unwrap().arg("--from-beginning");
+    let finished = tool.args(arguments.concat()).run().unwrap();
+    let mut values = Values::new();
+    for line in finished.stdout.lines() {
+        let (partition, value) = line.split_once('\t').unwrap();
+        let partition = partition.strip_prefix("Partition:").unwrap().parse().unwrap();
+        values.entry(partition).or_default().push(value.to_owned());
+    }
+    values
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn javas_reader_sees_what_our_transactions_committed_and_nothing_else() {
+    if let Some(missing) = kafka_missing() {
+        return skip("our transactions on a real Kafka", &missing);
+    }
+    let client = tokio::task::block_in_place(client);
+    let topic = fresh_topic(&client, "ours", 3).await;
+    let script = Script::random(&topic, 3, 8, 400);
+    ours(&client, &script.steps).await;
+    let committed = script.committed();
+    assert_eq!(tokio::task::block_in_place(|| java_reads(&topic)), committed);
+    let reader = reading(IsolationLevel::ReadCommitted);
+    assert_eq!(read_to_the_end(&client, &topic, 3, reader).await, committed);
+    let all = read_to_the_end(&client, &topic, 3, reading(IsolationLevel::ReadUncommitted)).await;
+    assert_eq!(all, script.all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_and_what_was_written_are_committed_together_or_not_at_all() {
+    if let Some(missing) = kafka_missing() {
+        return skip("offsets in transactions", &missing);
+    }
+    let client = tokio::task::block_in_place(client);
+    let (from, to) = (fresh_topic(&client, "from", 1).await, fresh_topic(&client, "to", 1).await);
+    let plain = Producer::new(client.clone(), ProducerConfig::default()).unwrap();
+    for number in 0..10 {
+        plain.send(record(&from, 0, &number.to_string())).await.unwrap().await.unwrap();
+    }
+    let group = fresh_name("group").to_string();
+    let config = ConsumerConfig {
+        group_id: Some(group.clone()),
+        enable_auto_commit: false,
+        max_poll_records: 3,
+        ..reading(IsolationLevel::ReadCommitted)
+    };
+    let committed = async || {
+        let offsets = client.admin().group_offsets(&group).await.unwrap();
+        offsets.get(&partition(&from, 0)).map(|committed| committed.offset.0)
+    };
+    let producer = producer(&client, &format!("{group}-producer"));
+    producer.init_transactions().await.unwrap();
+    // Every second transaction is aborted, and what it read is read again.
+    let mut commits = false;
+    let mut done = 0;
+    while done < 10 {
+        let mut consumer = Consumer::new(client.clone(), config.clone());
+        consumer.subscribe([from.clone()]).unwrap();
+        let records = loop {
+            let records = consumer.poll(60 * SECOND).await.unwrap();
+            if !records.is_empty() {
+                break records;
+            }
+        };
+        assert_eq!(records[0].offset.0, done);
+        producer.begin_transaction().unwrap();
+        for (_, value) in texts(records.clone()) {
+            producer.send(record(&to, 0, &format!("{commits}-{value}"))).await.unwrap();
+        }
+        let metadata = consumer.group_metadata().unwrap();
+        producer.send_offsets_to_transaction(&consumer.positions(), &metadata).await.unwrap();
+        if commits {
+            producer.commit_transaction().await.unwrap();
+            done += records.len() as i64;
+            eventually(async || committed().await, |committed| *committed == Some(done)).await;
+        } else {
+            producer.abort_transaction().await.unwrap();
+            assert_eq!(committed().await, Some(done).filter(|done| *done > 0));
+        }
+        commits = !commits;
+        consumer.close().await.unwrap();
+    }
+    let seen = read_to_the_end(&client, &to, 1, reading(IsolationLevel::ReadCommitted)).await;
+    assert_eq!(seen[&0], (0..10).map(|number| format!("true-{number}")).collect::<Vec<_>>());
+    // A member that was left behind commits in no transaction either.
+    producer.begin_transaction().unwrap();
+    let mut stranger = Consumer::new(client.clone(), config).group_metadata().unwrap();
+    let id = millstream_types::GenerationId(7);
+    stranger.generation = Some(Generation { id, member_id: "nobody".to_owned(), protocol: String::new() });
+    let offset = CommittedOffset { offset: Offset(1), leader_epoch: None, metadata: String::new() };
+    let offsets = BTreeMap::from([(partition(&from, 0), offset)]);
+    let refused = producer.send_offsets_to_transaction(&offsets, &stranger).await.unwrap_err();
+    let code = refused.code();
+    assert!(matches!(code, Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration)), "{refused}");
+    assert_eq!(producer.commit_transaction().await, Err(refused));
+    producer.abort_transaction().await.unwrap();
+    assert_eq!(committed().await, Some(10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_lost_a_record_can_only_be_aborted_and_the_next_one_works() {
+    if let Some(missing) = kafka_missing() {
+        return skip("transactions that fail", &missing);
+    }
+    let client = tokio::task::block_in_place(client);
+    let topic = fresh_name("narrow");
+    let new = NewTopic {
+        name: topic.to_string(),
+        partitions: Some(1),
+        configs: BTreeMap::from([("max.message.bytes".to_owned(), "1000".to_owned())]),
+        ..NewTopic::default()
+    };
+    client.admin().create_topics(&[new], false).await.unwrap()[topic.as_str()].clone().unwrap();
+    let producer = producer(&client, topic.as_str());
+    let early = producer.begin_transaction().unwrap_err();
+    assert!(matches!(early, Error::IllegalState(_)), "{early}");
+    producer.init_transactions().await.unwrap();
+    let outside = producer.send(record(&topic, 0, "outside")).await.unwrap_err();
+    assert!(matches!(outside, Error::IllegalState(_)), "{outside}");
+    for round in 0..3 {
+        producer.begin_transaction().unwrap();
+        let first = producer.send(record(&topic, 0, "lost")).await.unwrap();
+        first.await.unwrap();
+        let large = producer.send(record(&topic, 0, &"x".repeat(5_000))).await.unwrap();
+        let refused = large.await.unwrap_err();
+        assert_eq!(refused.code(), Some(ErrorCode::MessageTooLarge));
+        assert_eq!(producer.commit_transaction().await, Err(refused.clone()));
+        assert_eq!(producer.send(record(&topic, 0, "late")).await.unwrap_err(), refused);
+        producer.abort_transaction().await.unwrap();
+        producer.begin_transaction().unwrap();
+        producer.send(record(&topic, 0, &format!("kept-{round}"))).await.unwrap();
+        producer.commit_transaction().await.unwrap();
+    }
+    // Nothing written, nothing to commit.
+    producer.begin_transaction().unwrap();
+    producer.commit_transaction().await.unwrap();
+    let seen = read_to_the_end(&client, &topic, 1, reading(IsolationLevel::ReadCommitted)).await;
+    assert_eq!(seen[&0], ["kept-0", "kept-1", "kept-2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_whose_id_another_has_taken_is_fenced() {
+    if let Some(missing) = kafka_missing() {
+        return skip("fenced producers", &missing);
+    }
+    let client = tokio::task::block_in_place(client);
+    let topic = fresh_topic(&client, "fenced", 1).await;
+    let (old, new) = (producer(&client, topic.as_str()), producer(&client, topic.as_str()));
+    old.init_transactions().await.unwrap();
+    old.begin_transaction().unwrap();
+    old.send(record(&topic, 0, "old")).await.unwrap().await.unwrap();
+    new.init_transactions().await.unwrap();
+    let fenced = old.commit_transaction().await.unwrap_err();
+    assert!(fenced.is_fatal(), "{fenced}");
+    assert_eq!(old.send(record(&topic, 0, "old")).await.unwrap_err(), fenced);
+    assert!(old.abort_transaction().await.unwrap_err().is_fatal());
+    new.begin_transaction().unwrap();
+    new.send(record(&topic, 0, "new")).await.unwrap();
+    new.commit_transaction().await.unwrap();
+    let seen = read_to_the_end(&client, &topic, 1, reading(IsolationLevel::ReadCommitted)).await;
+    assert_eq!(seen[&0], ["new"]);
 }
