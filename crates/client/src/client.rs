@@ -19,7 +19,10 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use crate::{
-    Broker, ClientConfig, Connection, Error, Metadata, Result, Topic, admin::Admin, coordinator::Coordinators,
+    Broker, ClientConfig, Connection, Error, Metadata, Result, Topic,
+    admin::Admin,
+    coordinator::Coordinators,
+    metrics::{Network, Report},
 };
 
 /// What a connection is used for. A broker answers in order, so a fetch that waits for records would hold
@@ -80,6 +83,7 @@ struct Shared {
     /// When the last attempt to connect failed, of those whose last did.
     failed: Mutex<HashMap<Peer, Instant>>,
     coordinators: Mutex<Coordinators>,
+    network: Network,
     /// How many [`LaneId`]s there have been.
     lanes: AtomicU64,
 }
@@ -107,6 +111,7 @@ impl Client {
             metadata: Mutex::default(),
             connections: Mutex::default(),
             failed: Mutex::default(),
+            network: Network::default(),
             coordinators: Mutex::default(),
             lanes: AtomicU64::new(0),
         };
@@ -115,6 +120,13 @@ impl Client {
 
     pub fn config(&self) -> &ClientConfig {
         &self.shared.config
+    }
+
+    /// A report with what all users of this client have sent and received.
+    pub(crate) fn report(&self, role: &'static str) -> Report {
+        let mut report = Report::new(role, &self.config().client_id);
+        report.add_network(&self.shared.network);
+        report
     }
 
     pub fn admin(&self) -> Admin {
@@ -298,6 +310,10 @@ impl Client {
                 self.metadata().brokers.get(id).map(Broker::address).ok_or_else(unknown)?
             }
         };
+        let counters = self.shared.network.node(match &peer {
+            Peer::Broker(id) => Some(*id),
+            Peer::Bootstrap(_) => None,
+        });
         let cell = {
             let mut connections = self.shared.connections.lock();
             let cell = connections.entry((peer.clone(), lane)).or_default();
@@ -307,7 +323,10 @@ impl Client {
             }
             Arc::clone(cell)
         };
-        let connected = cell.get_or_try_init(|| Connection::connect(&address, self.config())).await.cloned();
+        let connected = cell
+            .get_or_try_init(|| Connection::connect_counted(&address, self.config(), counters))
+            .await
+            .cloned();
         let mut failed = self.shared.failed.lock();
         match &connected {
             Ok(_) => failed.remove(&peer),

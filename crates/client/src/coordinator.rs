@@ -96,6 +96,11 @@ impl Client {
         self.known(CoordinatorOf::Group, group).await
     }
 
+    /// Where the group's coordinator was last found.
+    pub(crate) fn found_coordinator(&self, group: &str) -> Option<BrokerId> {
+        self.coordinators().lock().get(&(CoordinatorOf::Group, group.to_owned())).copied()
+    }
+
     async fn known(&self, of: CoordinatorOf, key: &str) -> Result<BrokerId> {
         let known = self.coordinators().lock().get(&(of, key.to_owned())).copied();
         let id = match known {

@@ -14,6 +14,7 @@ mod coordinator;
 mod error;
 mod group;
 mod metadata;
+mod metrics;
 mod producer;
 
 pub use admin::{
@@ -33,4 +34,5 @@ pub use group::{
     Assignment, Election, Generation, GroupConfig, GroupEvent, GroupMembership, GroupProtocol, JoinedMember,
 };
 pub use metadata::{Broker, Metadata, Partition, Topic};
+pub use metrics::Metric;
 pub use producer::{ConsumerGroupMetadata, Delivery, Producer, ProducerRecord, RecordMetadata};

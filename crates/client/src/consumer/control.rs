@@ -17,8 +17,8 @@ use super::{
     topics::{Wanted, whole},
 };
 use crate::{
-    CommittedOffset, ConsumerGroupMetadata, Error, Generation, GroupMembership, ListedOffset, OffsetReset,
-    OffsetSpec, Result,
+    CommittedOffset, ConsumerGroupMetadata, Error, Generation, GroupMembership, ListedOffset, Metric,
+    OffsetReset, OffsetSpec, Result,
 };
 
 /// How long closing may take.
@@ -217,6 +217,34 @@ impl Consumer {
 
     pub fn paused(&self) -> BTreeSet<TopicPartition> {
         self.partitions.paused()
+    }
+
+    /// What it has done so far, how far it is behind, and what its client has sent and received, by Kafka's
+    /// names.
+    pub fn metrics(&self) -> Vec<Metric> {
+        const FETCH: &str = "fetch-manager-metrics";
+        let mut report = self.client.report("consumer");
+        report.add(FETCH, "records-consumed-total", self.records_consumed.get());
+        report.add(FETCH, "fetch-total", self.partitions.answers() as f64);
+        report.add("coordinator-metrics", "assigned-partitions", self.partitions.iter().count() as f64);
+        report.add("coordinator-metrics", "rebalance-total", self.rebalances.get());
+        for partition in self.partitions.iter() {
+            let Some(progress) = self.partitions.progress(partition) else { continue };
+            let behind = |from: Offset, to: Offset| (to.0 - from.0).max(0) as f64;
+            let replica = progress.preferred_read_replica.map(|id| f64::from(id.0));
+            for (name, value) in [
+                ("records-lag", progress.end.map(|end| behind(progress.position, end))),
+                ("records-lead", progress.log_start.map(|start| behind(start, progress.position))),
+                ("preferred-read-replica", Some(replica.unwrap_or(-1.0))),
+            ] {
+                let of =
+                    [("topic", partition.topic.to_string()), ("partition", partition.partition.to_string())];
+                if let Some(value) = value {
+                    report.add_of(FETCH, name, of, value);
+                }
+            }
+        }
+        report.finish()
     }
 
     pub async fn beginning_offsets(

@@ -49,6 +49,7 @@ use crate::{
     Client, Error, Metadata, OffsetReset, Result,
     client::{Lane, LaneId},
     config::ConsumerConfig,
+    metrics::Counter,
 };
 
 /// A record that was read.
@@ -160,6 +161,8 @@ pub struct Consumer {
     group: Option<Group>,
     work: JoinSet<Done>,
     wake: Arc<Wake>,
+    records_consumed: Counter,
+    rebalances: Counter,
 }
 
 /// The end of a wait, however long.
@@ -184,6 +187,8 @@ impl Consumer {
             group: None,
             work: JoinSet::new(),
             wake: Arc::default(),
+            records_consumed: Counter::default(),
+            rebalances: Counter::default(),
         }
     }
 
@@ -220,6 +225,7 @@ impl Consumer {
             self.compare_places(now, &metadata)?;
             self.look_up_places(now);
             if let Some(records) = self.partitions.take_ready(self.config.max_poll_records.max(1)) {
+                self.records_consumed.add(records.len());
                 // The next answer comes while the caller works.
                 self.start_fetches(now, &metadata);
                 return Ok(Some(ConsumerEvent::Records(records)));

@@ -420,6 +420,11 @@ impl Partitions {
         Ok(())
     }
 
+    /// Fetches answered so far.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers
+    }
+
     pub(super) fn count_answer(&mut self) {
         self.answers += 1;
     }

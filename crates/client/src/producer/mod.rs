@@ -28,10 +28,10 @@ pub use self::transaction::ConsumerGroupMetadata;
 use self::{
     accumulator::NewRecord,
     partitioner::Partitioner,
-    sender::{Append, Command, Waiter},
+    sender::{Append, Command, Counters, Waiter},
     transaction::Transactions,
 };
-use crate::{Client, Error, Result, config::ProducerConfig};
+use crate::{Client, Error, Metric, Result, config::ProducerConfig};
 
 /// Records that may wait for the sending task; more wait in `send`.
 const COMMANDS_MAX: usize = 1024;
@@ -91,6 +91,7 @@ pub struct Producer {
     memory: Arc<Semaphore>,
     /// With a `transactional.id`.
     transactions: Option<Arc<Transactions>>,
+    counters: Arc<Counters>,
 }
 
 impl Producer {
@@ -99,12 +100,14 @@ impl Producer {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let timeout = config.transaction_timeout;
         let transactions = config.transactional_id.clone().map(|id| Arc::new(Transactions::new(id, timeout)));
-        tokio::spawn(sender::run(client.clone(), config.clone(), transactions.clone(), received));
+        let counters: Arc<Counters> = Arc::default();
+        let (sends, counts) = (transactions.clone(), Arc::clone(&counters));
+        tokio::spawn(sender::run(client.clone(), config.clone(), sends, counts, received));
         let memory = Arc::new(Semaphore::new(config.buffer_memory.min(Semaphore::MAX_PERMITS)));
         // Any number will do; producers that start together should not all start with one partition.
         let start = Uuid::random().0 as u32;
         let partitioner = Mutex::new(Partitioner::new(start));
-        Ok(Self { client, config, commands, partitioner, memory, transactions })
+        Ok(Self { client, config, commands, partitioner, memory, transactions, counters })
     }
 
     /// Hands a record over. Returns as soon as there is room for it in `buffer.memory`; the [`Delivery`]
@@ -162,6 +165,21 @@ impl Producer {
         let (done, flushed) = oneshot::channel();
         self.commands.send(Command::Flush(done)).await.map_err(|_| CLOSED)?;
         flushed.await.map_err(|_| CLOSED)
+    }
+
+    /// What it has done so far, and what its client has sent and received, by Kafka's names.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let mut report = self.client.report("producer");
+        let (all, free) = (self.config.buffer_memory, self.memory.available_permits());
+        for (name, value) in [
+            ("record-send-total", self.counters.records_sent.get()),
+            ("record-error-total", self.counters.record_errors.get()),
+            ("buffer-total-bytes", all as f64),
+            ("buffer-available-bytes", free as f64),
+        ] {
+            report.add("metrics", name, value);
+        }
+        report.finish()
     }
 
     /// Waits so long for everything that was handed over to be written; what is not by then is given up, and

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     Client, Error, Result,
     config::{ProducerConfig, as_millis_i32},
+    metrics::Counter,
 };
 
 /// Records taken from the channel before batches are looked at again.
@@ -59,6 +60,13 @@ pub(super) struct Waiter {
     pub(super) _memory: OwnedSemaphorePermit,
 }
 
+/// What becomes of records.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) records_sent: Counter,
+    pub(super) record_errors: Counter,
+}
+
 /// What a task of the sender's came back with.
 enum Done {
     Produced { broker: BrokerId, answers: Vec<(TopicPartition, BatchId, Answer)> },
@@ -71,6 +79,7 @@ struct Sender {
     client: Client,
     config: ProducerConfig,
     transactions: Option<Arc<Transactions>>,
+    counters: Arc<Counters>,
     accumulator: Accumulator<Waiter>,
     tasks: JoinSet<Done>,
     /// By broker: is over when the last request for it is on its connection, so that the next may go.
@@ -91,6 +100,7 @@ pub(super) async fn run(
     client: Client,
     config: ProducerConfig,
     transactions: Option<Arc<Transactions>>,
+    counters: Arc<Counters>,
     mut commands: mpsc::Receiver<Command>,
 ) {
     let backoff = (client.config().retry_backoff, client.config().retry_backoff_max);
@@ -99,6 +109,7 @@ pub(super) async fn run(
         client,
         config,
         transactions,
+        counters,
         tasks: JoinSet::new(),
         turns: BTreeMap::new(),
         asking_identity: false,
@@ -160,11 +171,14 @@ impl Sender {
             Command::Abort(done) => {
                 self.finish();
                 let fates = self.accumulator.give_up(&ABORTED);
-                deliver(fates);
+                self.deliver(fates);
                 self.aborts.push(done);
             }
             Command::Identity(id, epoch) => self.accumulator.set_identity(id, epoch),
-            Command::Abandon => deliver(self.accumulator.abandon(&CLOSED)),
+            Command::Abandon => {
+                let fates = self.accumulator.abandon(&CLOSED);
+                self.deliver(fates);
+            }
         }
     }
 
@@ -185,7 +199,7 @@ impl Sender {
     /// Hands fates out. What a transaction has lost of its records makes it fail as a whole.
     fn settle(&mut self, fates: Vec<Fate<Waiter>>) {
         let failed = fates.iter().find_map(|fate| fate.result.as_ref().err().cloned());
-        deliver(fates);
+        self.deliver(fates);
         if let Some(error) = failed {
             self.fail_transaction(&error);
         }
@@ -194,7 +208,23 @@ impl Sender {
     fn fail_transaction(&mut self, error: &Error) {
         if let Some(transactions) = &self.transactions {
             transactions.fail(error);
-            deliver(self.accumulator.give_up(error));
+            let fates = self.accumulator.give_up(error);
+            self.deliver(fates);
+        }
+    }
+
+    fn deliver(&self, fates: Vec<Fate<Waiter>>) {
+        let written = fates.iter().filter(|fate| fate.result.is_ok()).count();
+        self.counters.records_sent.add(written);
+        self.counters.record_errors.add(fates.len() - written);
+        for fate in fates {
+            let result = fate.result.map(|(offset, timestamp)| RecordMetadata {
+                partition: fate.partition,
+                offset,
+                timestamp,
+            });
+            // The producer's caller may not care.
+            fate.waiter.fate.send(result).ok();
         }
     }
 
@@ -304,7 +334,10 @@ impl Sender {
                 self.asking_identity = false;
                 match answer {
                     Ok((id, epoch)) => self.accumulator.set_identity(id, epoch),
-                    Err(error) => deliver(self.accumulator.abandon(&error)),
+                    Err(error) => {
+                        let fates = self.accumulator.abandon(&error);
+                        self.deliver(fates);
+                    }
                 }
             }
             Done::PartitionsAdded(answer) => {
@@ -322,18 +355,6 @@ impl Sender {
                 }
             }
         }
-    }
-}
-
-fn deliver(fates: Vec<Fate<Waiter>>) {
-    for fate in fates {
-        let result = fate.result.map(|(offset, timestamp)| RecordMetadata {
-            partition: fate.partition,
-            offset,
-            timestamp,
-        });
-        // The producer's caller may not care.
-        fate.waiter.fate.send(result).ok();
     }
 }
 
