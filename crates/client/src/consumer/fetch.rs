@@ -306,15 +306,22 @@ impl Aborted {
         if !header.attributes.is_transactional() {
             return false;
         }
-        if let Some(starts) = self.starts.get_mut(&header.producer_id)
-            && starts.pop_front_if(|start| *start <= header.last_offset().0).is_some()
-        {
-            self.open.insert(header.producer_id);
-        }
+        self.reach(header);
         self.open.contains(&header.producer_id)
     }
 
+    /// Opens the transactions that have begun by the end of this batch.
+    fn reach(&mut self, header: &BatchHeader) {
+        if let Some(starts) = self.starts.get_mut(&header.producer_id) {
+            while starts.pop_front_if(|start| *start <= header.last_offset().0).is_some() {
+                self.open.insert(header.producer_id);
+            }
+        }
+    }
+
     fn marker(&mut self, batch: &RecordBatch) {
+        // Its records may all be before the fetch: then what comes behind the marker is of another transaction.
+        self.reach(&batch.header);
         let marker = batch.records.first().and_then(|record| {
             let key: &Bytes = record.key.as_ref()?;
             EndTransactionMarker::from_record(key, record.value.as_deref().unwrap_or_default()).ok()?
@@ -409,6 +416,13 @@ mod tests {
     fn a_transaction_that_began_before_the_fetch_is_hidden_too() {
         let (shown, _) = shown_under(IsolationLevel::ReadCommitted, 1, &interleaved(), &[(1, 0), (1, 7)]);
         assert_eq!(shown, ["b2", "a4"]);
+    }
+
+    #[test]
+    fn a_fetch_that_begins_at_the_marker_of_an_abort_shows_what_the_producer_wrote_next() {
+        let from_the_marker = &interleaved()[2..];
+        let (shown, _) = shown_under(IsolationLevel::ReadCommitted, 3, from_the_marker, &[(1, 0), (1, 7)]);
+        assert_eq!(shown, ["a4"]);
     }
 
     #[test]

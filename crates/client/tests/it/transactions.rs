@@ -36,8 +36,13 @@ static KAFKA: LazyLock<String> = LazyLock::new(|| {
     started.recv().unwrap().unwrap()
 });
 
+/// How long a Java program may take where many run at once.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// As patient with a broker that has little of a processor.
 fn client() -> Client {
-    Client::new(ClientConfig::new(&KAFKA)).unwrap()
+    let patient = ClientConfig { default_api_timeout: PATIENCE, ..ClientConfig::new(&KAFKA) };
+    Client::new(patient).unwrap()
 }
 
 async fn fresh_topic(client: &Client, stem: &str, partitions: i32) -> TopicName {
@@ -52,7 +57,7 @@ async fn fresh_topic(client: &Client, stem: &str, partitions: i32) -> TopicName 
 fn java(steps: &[String]) {
     let source = repository().join("conformance/transactions/Transactions.java");
     let program = java_source(&source, None).unwrap().arg(KAFKA.as_str()).input(steps.join("\n"));
-    assert_eq!(program.run().unwrap().ok().unwrap().trim(), "done");
+    assert_eq!(program.limit(PATIENCE).run().unwrap().ok().unwrap().trim(), "done");
 }
 
 /// Numbers that are the same in every run.
@@ -173,7 +178,7 @@ async fn read_to_the_end(
     let end = |partition| ends[partition].clone().unwrap().offset.unwrap();
     let (mut seen, started) = (Values::new(), Instant::now());
     while all.iter().any(|which| consumer.progress(which).unwrap().position < end(which)) {
-        assert!(started.elapsed() < 300 * SECOND, "the end is not reached: {seen:?}");
+        assert!(started.elapsed() < PATIENCE, "the end is not reached: {seen:?}");
         for (at, value) in texts(consumer.poll(60 * SECOND).await.unwrap()) {
             seen.entry(at).or_default().push(value);
         }
@@ -288,17 +293,18 @@ async fn ours(client: &Client, steps: &[String]) {
     }
 }
 
-/// What Java's consumer of committed records reads of a topic within ten seconds.
-fn java_reads(topic: &TopicName) -> Values {
+/// The first so many records that Java's consumer of committed records reads of a topic.
+fn java_reads(topic: &TopicName, count: usize) -> Values {
     let arguments = [
         ["--bootstrap-server", KAFKA.as_str()],
         ["--topic", topic.as_str()],
         ["--isolation-level", "read_committed"],
-        ["--timeout-ms", "10000"],
+        ["--timeout-ms", "120000"],
+        ["--max-messages", &count.to_string()],
         ["--formatter-property", "print.partition=true"],
     ];
     let tool = kafka_tool("kafka-console-consumer").unwrap().arg("--from-beginning");
-    let finished = tool.args(arguments.concat()).run().unwrap();
+    let finished = tool.args(arguments.concat()).limit(PATIENCE).run().unwrap();
     let mut values = Values::new();
     for line in finished.stdout.lines() {
         let (partition, value) = line.split_once('\t').unwrap();
@@ -318,7 +324,8 @@ async fn javas_reader_sees_what_our_transactions_committed_and_nothing_else() {
     let script = Script::random(&topic, 3, 8, 400);
     ours(&client, &script.steps).await;
     let committed = script.committed();
-    assert_eq!(tokio::task::block_in_place(|| java_reads(&topic)), committed);
+    let count = committed.values().map(Vec::len).sum();
+    assert_eq!(tokio::task::block_in_place(|| java_reads(&topic, count)), committed);
     let reader = reading(IsolationLevel::ReadCommitted);
     assert_eq!(read_to_the_end(&client, &topic, 3, reader).await, committed);
     let all = read_to_the_end(&client, &topic, 3, reading(IsolationLevel::ReadUncommitted)).await;
