@@ -5,6 +5,7 @@
 //! has Kafka's names and defaults. Every failure is an [`Error`], which says whether trying again can help.
 
 mod admin;
+pub mod blocking;
 mod client;
 pub mod config;
 mod connection;
@@ -13,6 +14,7 @@ mod coordinator;
 mod error;
 mod group;
 mod metadata;
+mod metrics;
 mod producer;
 
 pub use admin::{
@@ -32,4 +34,5 @@ pub use group::{
     Assignment, Election, Generation, GroupConfig, GroupEvent, GroupMembership, GroupProtocol, JoinedMember,
 };
 pub use metadata::{Broker, Metadata, Partition, Topic};
-pub use producer::{Delivery, Producer, ProducerRecord, RecordMetadata};
+pub use metrics::Metric;
+pub use producer::{ConsumerGroupMetadata, Delivery, Producer, ProducerRecord, RecordMetadata};

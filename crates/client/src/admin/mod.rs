@@ -25,7 +25,7 @@ pub use offsets::{ListedOffset, OffsetSpec};
 pub use partitions::{EligibleLeaders, TopicPartitions};
 pub use topics::{CreatedTopic, NewTopic};
 
-use crate::{Client, Error, Result};
+use crate::{Client, Error, Metric, Result};
 
 /// See the module. Clones and their [`Client`] share connections.
 #[derive(Clone, Debug)]
@@ -36,6 +36,11 @@ pub struct Admin {
 impl Admin {
     pub(crate) fn new(client: Client) -> Self {
         Self { client }
+    }
+
+    /// What the client has sent and received, by Kafka's names.
+    pub fn metrics(&self) -> Vec<Metric> {
+        self.client.report("admin-client").finish()
     }
 }
 
