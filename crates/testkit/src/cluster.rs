@@ -47,7 +47,12 @@ impl Cluster {
                 .set("transaction.state.log.replication.factor", copies)
                 .set("share.coordinator.state.topic.replication.factor", copies)
                 .set("default.replication.factor", copies)
-                .set("min.insync.replicas", copies.min(2));
+                .set("min.insync.replicas", copies.min(2))
+                // Several JVMs on a few cores may each have to wait a while for their turn.
+                .set("broker.heartbeat.interval.ms", 3_000)
+                .set("broker.session.timeout.ms", 15_000)
+                .set("controller.quorum.fetch.timeout.ms", 10_000)
+                .set("controller.quorum.request.timeout.ms", 10_000);
             for (key, value) in settings {
                 options = options.set(key, value);
             }

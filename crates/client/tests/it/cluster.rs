@@ -343,7 +343,12 @@ async fn reassign(client: &Client, topic: &TopicName, replicas: &[Vec<BrokerId>]
 /// The first of each partition's replicas leads.
 async fn elect_preferred(client: &Client, topic: &TopicName) {
     // Of all partitions there are.
-    let request = ElectLeadersRequest { election_type: 0, timeout_ms: 60_000, ..Default::default() };
+    let request = ElectLeadersRequest {
+        election_type: 0,
+        topic_partitions: None,
+        timeout_ms: 20_000,
+        ..Default::default()
+    };
     eventually("the preferred replicas lead", async || {
         if let Ok(connection) = client.any_broker().await {
             drop(connection.call(&request).await);
