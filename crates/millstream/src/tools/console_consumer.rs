@@ -122,10 +122,7 @@ impl Settings {
             wanted: wanted(given, start)?,
             printer: Printer {
                 formatter,
-                // No limit, or one below zero, is none.
-                max_messages: given
-                    .number::<i32>("max-messages")?
-                    .and_then(|count| u64::try_from(count).ok()),
+                max_messages: max_messages(given)?,
                 skip_errors: given.has("skip-message-on-error"),
             },
             timeout: timeout.map(Duration::from_millis),
@@ -315,6 +312,13 @@ fn either(given: &Given, new: &'static str, old: &'static str) -> Outcome<&'stat
         ));
     }
     Ok(used)
+}
+
+/// No limit, or one below zero, is none. Kafka's tool looks at it last, and reports how far it has come.
+fn max_messages(given: &Given) -> Outcome<Option<u64>> {
+    let last = |exit: Exit| exit.map(|reason| format!("Processed a total of 0 messages\n{reason}"));
+    let count = given.number::<i32>("max-messages").map_err(last)?;
+    Ok(count.and_then(|count| u64::try_from(count).ok()))
 }
 
 fn check_partition(given: &Given) -> Outcome {

@@ -75,6 +75,9 @@ async fn act(given: &Given) -> Outcome {
     if given.has("messages") {
         output::line("Warning: --messages is deprecated. Use --num-records instead.");
     }
+    if !given.has("hide-header") {
+        output::line(header(given.has("show-detailed-stats")));
+    }
     let wanted = match (given.one("topic")?, given.one("include")?) {
         (Some(topic), _) => Wanted::Topic(topic.to_owned()),
         (None, list) => wanted::pattern(list.unwrap_or_default())?,
@@ -97,9 +100,6 @@ async fn act(given: &Given) -> Outcome {
         format: given.one("date-format")?.unwrap_or(DATE_FORMAT).to_owned(),
         detailed: given.has("show-detailed-stats"),
     };
-    if !given.has("hide-header") {
-        output::line(header(measure.detailed));
-    }
     let mut interrupts = Interrupts::new()?;
     let cluster = Cluster::prepare(&properties, true).await?;
     let mut consumer = Consumer::new(cluster.client.clone(), cluster.consumer.clone());
@@ -159,9 +159,8 @@ impl<'a> Progress<'a> {
             let timeout = self.measure.timeout;
             let left = timeout.saturating_sub(self.last.elapsed());
             if left.is_zero() {
-                output::flush();
-                output::say(&format!(
-                    "Exiting before consuming the expected number of records: timeout ({} ms) exceeded. You can use the --timeout option to increase the timeout.",
+                output::line(&format!(
+                    "WARNING: Exiting before consuming the expected number of records: timeout ({} ms) exceeded. You can use the --timeout option to increase the timeout.",
                     timeout.as_millis()
                 ));
                 return Ok(());

@@ -115,13 +115,8 @@ const LONG_KEYS: [&str; 12] = [
 const BOOLEAN_KEYS: [&str; 3] = ["enable.idempotence", "enable.auto.commit", "exclude.internal.topics"];
 
 /// Keys that no number is expected of; what is wrong with their values the client says best.
-const TEXT_KEYS: [&str; 5] = [
-    "auto.offset.reset",
-    "bootstrap.servers",
-    "client.dns.lookup",
-    "group.protocol",
-    "partition.assignment.strategy",
-];
+const TEXT_KEYS: [&str; 4] =
+    ["bootstrap.servers", "client.dns.lookup", "group.protocol", "partition.assignment.strategy"];
 
 fn invalid(key: &str, value: &str, error: &Error) -> Exit {
     let choices: &[&str] = match key {
@@ -132,6 +127,10 @@ fn invalid(key: &str, value: &str, error: &Error) -> Exit {
     };
     let reason = if !choices.is_empty() {
         format!("String must be one of: {}", choices.join(", "))
+    } else if key == "auto.offset.reset" {
+        format!(
+            "Invalid value `{value}` for configuration {key}. The value must be either 'earliest', 'latest', 'none' or of the format 'by_duration:<PnDTnHnMn.nS.>'."
+        )
     } else if BOOLEAN_KEYS.contains(&key) {
         "Expected value to be either true or false".to_owned()
     } else if TEXT_KEYS.contains(&key) || value.parse::<i64>().is_ok() {

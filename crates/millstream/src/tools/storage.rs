@@ -35,11 +35,11 @@ const GRAMMAR: Grammar = Grammar {
             name: "format",
             help: "Make the log directories those of a node of a cluster.",
             flags: &[
-                CONFIG.required(),
                 Flag::new("cluster-id", "The cluster's id, of random-uuid for instance.")
                     .short('t')
                     .takes("ID")
                     .required(),
+                CONFIG.required(),
                 Flag::new("add-scram", "").short('S').takes("CREDENTIAL").hidden(),
                 Flag::new("ignore-formatted", "Leave directories alone that are formatted already.")
                     .short('g'),

@@ -13,10 +13,7 @@ use super::{
     exit::{Exit, Outcome},
     interrupts::Interrupts,
     kafka_error,
-    options::{
-        Flag, Given,
-        argparse::{Grammar, Group},
-    },
+    options::{Flag, Given, argparse::Grammar},
     output,
     properties::Properties,
     run_verbs,
@@ -29,7 +26,7 @@ const GRAMMAR: Grammar = Grammar {
     name: "verifiable-consumer",
     summary: "Reads a topic as a member of a group and tells, as JSON, of everything that happens to it.",
     flags: &[
-        Flag::new("bootstrap-server", "Brokers to ask first.").takes("HOST:PORT,…"),
+        Flag::new("bootstrap-server", "Brokers to ask first.").takes("HOST:PORT,…").required(),
         Flag::new("topic", "The topic to read.").takes("TOPIC").required(),
         Flag::new("group-protocol", "Only classic.").takes("PROTOCOL").default("classic"),
         Flag::new("group-remote-assignor", "Of the group protocol consumer, which is not spoken.")
@@ -56,7 +53,7 @@ const GRAMMAR: Grammar = Grammar {
         Flag::new("command-config", "A Java properties file with the consumer's configuration.")
             .takes("FILE"),
     ],
-    groups: &[Group { names: &["bootstrap-server"], required: true }],
+    groups: &[],
     verbs: &[],
     examples: &[
         "--bootstrap-server localhost:9092 --topic orders --group-id check --max-messages 100",
@@ -88,6 +85,7 @@ async fn act(given: &Given) -> Outcome {
         left: u64::try_from(max).ok(),
         is_verbose: given.has("verbose"),
         commits: !given.has("enable-autocommit"),
+        is_heard: true,
     };
     event("startup_complete", json!({}));
     let topic = given.last("topic").unwrap_or_default().to_owned();
@@ -98,12 +96,19 @@ async fn act(given: &Given) -> Outcome {
         },
         Err(error) => stopped(&error),
     };
+    // Kafka's tool says so on its way out of the JVM: before it is done if it is told to stop, and after.
+    if outcome.is_err() {
+        event("shutdown_requested", json!({}));
+    }
     let held = consumer.assignment();
     drop(consumer.close().await);
     if !held.is_empty() {
         event("partitions_revoked", json!({ "partitions": held.iter().map(named).collect::<Vec<_>>() }));
     }
     event("shutdown_complete", json!({}));
+    if outcome.is_ok() {
+        event("shutdown_requested", json!({}));
+    }
     outcome
 }
 
@@ -153,11 +158,13 @@ struct Watching {
     left: Option<u64>,
     is_verbose: bool,
     commits: bool,
+    /// Whether anybody reads what is told.
+    is_heard: bool,
 }
 
 impl Watching {
     async fn run(&mut self, consumer: &mut Consumer) -> Result<(), Error> {
-        while self.left != Some(0) {
+        while self.left != Some(0) && self.is_heard {
             match consumer.next(Duration::MAX).await? {
                 Some(ConsumerEvent::Records(records)) => self.take(consumer, &records).await?,
                 Some(ConsumerEvent::Assigned(partitions)) => {
@@ -188,8 +195,11 @@ impl Watching {
         summary["count"] = json!(taken.len());
         summary["minOffset"] = json!(first.offset.0);
         summary["maxOffset"] = json!(last.offset.0);
-        event("records_consumed", json!({ "count": records.len(), "partitions": [summary] }));
-        if self.commits { commit(consumer, partition, last.offset.next()).await } else { Ok(()) }
+        self.is_heard = event("records_consumed", json!({ "count": records.len(), "partitions": [summary] }));
+        if self.commits && self.is_heard {
+            return commit(consumer, partition, last.offset.next()).await;
+        }
+        Ok(())
     }
 }
 
