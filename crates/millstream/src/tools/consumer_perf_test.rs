@@ -172,12 +172,12 @@ impl<'a> Progress<'a> {
                     self.rebalance += waited;
                     self.window_rebalance += waited;
                 }
-                Some(ConsumerEvent::Revoked(lost) | ConsumerEvent::Lost(lost)) => {
-                    if lost.len() == consumer.assignment().len() {
-                        self.homeless = Some(Instant::now());
-                    }
+                Some(ConsumerEvent::Revoked(lost) | ConsumerEvent::Lost(lost))
+                    if lost.len() == consumer.assignment().len() =>
+                {
+                    self.homeless = Some(Instant::now());
                 }
-                None => {}
+                Some(ConsumerEvent::Revoked(_) | ConsumerEvent::Lost(_)) | None => {}
             }
         }
         Ok(())
