@@ -159,11 +159,11 @@ impl Producing {
             let mut record =
                 ProducerRecord::new(self.topic.clone(), key.as_ref().map(bytes), Some(bytes(&value)));
             record.timestamp = create_time.map(|first| TimestampMs(first.saturating_add_unsigned(index)));
-            self.sent += 1;
             match self.producer.send(record).await {
                 Ok(delivery) => self.under_way.push_back((key, value, delivery)),
                 Err(error) => failed(&self.topic, key.as_deref(), &value, &error),
             }
+            self.sent += 1;
             self.settle(UNDER_WAY_MAX).await;
             if let Some(rate) = throughput {
                 let due = self.started + Duration::from_secs_f64(self.sent as f64 / rate as f64);
