@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The script's name, and the class that it starts.
-const TOOLS: [(&str, &str); 22] = [
+const TOOLS: &[(&str, &str)] = &[
     ("kafka-broker-api-versions", "org.apache.kafka.tools.BrokerApiVersionsCommand"),
     ("kafka-cluster", "org.apache.kafka.tools.ClusterTool"),
     ("kafka-configs", "kafka.admin.ConfigCommand"),
@@ -24,6 +24,7 @@ const TOOLS: [(&str, &str); 22] = [
     ("kafka-consumer-perf-test", "org.apache.kafka.tools.ConsumerPerformance"),
     ("kafka-delete-records", "org.apache.kafka.tools.DeleteRecordsCommand"),
     ("kafka-dump-log", "org.apache.kafka.tools.DumpLogSegments"),
+    ("kafka-e2e-latency", "org.apache.kafka.tools.EndToEndLatency"),
     ("kafka-features", "org.apache.kafka.tools.FeatureCommand"),
     ("kafka-get-offsets", "org.apache.kafka.tools.GetOffsetShell"),
     ("kafka-groups", "org.apache.kafka.tools.GroupsCommand"),
@@ -32,6 +33,7 @@ const TOOLS: [(&str, &str); 22] = [
     ("kafka-metadata-quorum", "org.apache.kafka.tools.MetadataQuorumCommand"),
     ("kafka-metadata-shell", "org.apache.kafka.shell.MetadataShell"),
     ("kafka-producer-perf-test", "org.apache.kafka.tools.ProducerPerformance"),
+    ("kafka-server-start", "kafka.Kafka"),
     ("kafka-storage", "kafka.tools.StorageTool"),
     ("kafka-topics", "org.apache.kafka.tools.TopicCommand"),
     ("kafka-transactions", "org.apache.kafka.tools.TransactionsCommand"),

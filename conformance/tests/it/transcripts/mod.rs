@@ -93,7 +93,7 @@ fn ours(stage: &Stage, scripts: &[Script]) -> Vec<Transcript> {
 }
 
 /// What these print when they end comes from hooks that only the end of a JVM runs.
-const OWN_JVM: [&str; 1] = ["kafka-verifiable-producer"];
+const OWN_JVM: [&str; 2] = ["kafka-verifiable-consumer", "kafka-verifiable-producer"];
 
 /// All cases with Kafka's, nearly all in one JVM.
 fn theirs(stage: &Stage, scripts: &[Script]) -> Vec<Transcript> {

@@ -14,7 +14,7 @@ use super::{
     offsets::committed,
     partitions::{Assigned, Place},
     rebalance::{Group, group_config},
-    topics::{Wanted, whole},
+    topics::{TopicFilter, Wanted, whole},
 };
 use crate::{
     CommittedOffset, ConsumerGroupMetadata, Error, Generation, GroupMembership, ListedOffset, Metric,
@@ -81,7 +81,17 @@ impl Consumer {
     /// Becomes a member that reads all topics, also those yet to be, whose whole name the pattern matches.
     pub fn subscribe_pattern(&mut self, pattern: &str) -> Result<()> {
         let regex = whole(pattern)?;
-        self.want_topics(Wanted::Pattern { regex, matching: BTreeSet::new(), is_matched: false })
+        self.subscribe_where(move |topic| regex.is_match(topic.as_str()))
+    }
+
+    /// As [`Consumer::subscribe_pattern`], for whoever decides otherwise which topics those are; by their
+    /// names alone, and always the same.
+    pub fn subscribe_where(
+        &mut self,
+        accepts: impl Fn(&TopicName) -> bool + Send + Sync + 'static,
+    ) -> Result<()> {
+        let filter = TopicFilter::new(accepts);
+        self.want_topics(Wanted::Pattern { filter, matching: BTreeSet::new(), is_matched: false })
     }
 
     fn want_topics(&mut self, wanted: Wanted) -> Result<()> {

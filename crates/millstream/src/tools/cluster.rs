@@ -25,6 +25,12 @@ pub(super) fn block_on<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> 
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
+/// As [`block_on`], for what may be held up by whoever reads its output: what must go on meanwhile, a group
+/// member's heartbeats for instance, has a thread of its own.
+pub(super) fn block_on_beside_others<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?.block_on(work)
+}
+
 impl Cluster {
     /// A client for administration. `call` is what Kafka's message names when no broker answers until
     /// `default.api.timeout.ms` is over: a broker may be on its way up, and scripts count on the wait.
@@ -88,6 +94,14 @@ impl Cluster {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// Says what is wrong if no broker answers; whoever waits for records goes on waiting, as Kafka's
+    /// consumers do.
+    pub(super) async fn tell_trouble(&self) {
+        if let Err(error) = self.client.any_broker().await {
+            output::say(&format!("WARN {error}; trying again"));
         }
     }
 

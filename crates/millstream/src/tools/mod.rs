@@ -14,11 +14,14 @@ mod consumer_groups;
 mod consumer_perf_test;
 mod delete_records;
 mod dump_log;
+mod e2e_latency;
+mod events;
 mod exit;
 mod features;
 mod get_offsets;
 mod groups;
 mod install;
+mod interrupts;
 mod kafka_error;
 mod log_dirs;
 mod metadata_quorum;
@@ -28,9 +31,13 @@ mod pattern;
 mod producer_perf_test;
 mod properties;
 mod releases;
+mod server_start;
+mod server_stop;
 mod storage;
 mod topics;
+mod verifiable_consumer;
 mod verifiable_producer;
+mod wanted;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
@@ -63,14 +70,18 @@ const TOOLS: &[Tool] = &[
     Tool { name: "kafka-consumer-perf-test", run: consumer_perf_test::run },
     Tool { name: "kafka-delete-records", run: delete_records::run },
     Tool { name: "kafka-dump-log", run: dump_log::run },
+    Tool { name: "kafka-e2e-latency", run: e2e_latency::run },
     Tool { name: "kafka-features", run: features::run },
     Tool { name: "kafka-get-offsets", run: get_offsets::run },
     Tool { name: "kafka-groups", run: groups::run },
     Tool { name: "kafka-log-dirs", run: log_dirs::run },
     Tool { name: "kafka-metadata-quorum", run: metadata_quorum::run },
     Tool { name: "kafka-producer-perf-test", run: producer_perf_test::run },
+    Tool { name: "kafka-server-start", run: server_start::run },
+    Tool { name: "kafka-server-stop", run: server_stop::run },
     Tool { name: "kafka-storage", run: storage::run },
     Tool { name: "kafka-topics", run: topics::run },
+    Tool { name: "kafka-verifiable-consumer", run: verifiable_consumer::run },
     Tool { name: "kafka-verifiable-producer", run: verifiable_producer::run },
 ];
 

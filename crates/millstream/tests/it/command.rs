@@ -10,7 +10,7 @@ use std::{
 use millstream_testkit::{Finished, Program, Target, TargetOptions};
 use serde_json::Value;
 
-static BOOTSTRAP: LazyLock<String> = LazyLock::new(|| {
+pub(crate) static BOOTSTRAP: LazyLock<String> = LazyLock::new(|| {
     // The broker dies with the thread that started it, which must therefore outlive every test.
     let (ready, started) = mpsc::channel();
     thread::spawn(move || {

@@ -1,5 +1,10 @@
 //! A record as Kafka's `DefaultMessageFormatter` prints it.
 
+use std::{
+    io::{self, IsTerminal},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use millstream_client::ConsumerRecord;
 use millstream_record::TimestampType;
 
@@ -32,6 +37,9 @@ pub(super) struct Formatter {
     key_deserializer: Deserializer,
     value_deserializer: Deserializer,
     headers_deserializer: Deserializer,
+    /// Whether what is no text is shown in a way that a terminal survives.
+    is_for_terminal: bool,
+    has_told: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +77,8 @@ impl Formatter {
             key_deserializer: Deserializer::of(properties.get("key.deserializer")),
             value_deserializer: Deserializer::of(properties.get("value.deserializer")),
             headers_deserializer: Deserializer::of(properties.get("headers.deserializer")),
+            is_for_terminal: io::stdout().is_terminal(),
+            has_told: AtomicBool::new(false),
         })
     }
 
@@ -125,7 +135,7 @@ impl Formatter {
         }
         let mut pairs: Vec<Vec<u8>> = Vec::new();
         for header in &record.headers {
-            let mut pair = header.key.to_vec();
+            let mut pair = self.shown(header.key.to_vec());
             pair.push(b':');
             pair.extend(self.text(&self.headers_deserializer, header.value.as_deref())?);
             pairs.push(pair);
@@ -135,10 +145,49 @@ impl Formatter {
 
     fn text(&self, deserializer: &Deserializer, bytes: Option<&[u8]>) -> Result<Vec<u8>, String> {
         match bytes {
-            Some(bytes) => deserializer.text(bytes),
+            Some(bytes) => deserializer.text(bytes).map(|text| self.shown(text)),
             None => Ok(self.null_literal.clone().into_bytes()),
         }
     }
+}
+
+impl Formatter {
+    fn shown(&self, text: Vec<u8>) -> Vec<u8> {
+        if !self.is_for_terminal || is_text(&text) {
+            return text;
+        }
+        if !self.has_told.swap(true, Ordering::Relaxed) {
+            output::say("WARN bytes that are no text are shown as \\xNN on a terminal");
+        }
+        escaped(&text)
+    }
+}
+
+fn is_plain(letter: char) -> bool {
+    !letter.is_control() || matches!(letter, '\t' | '\n')
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(is_plain))
+}
+
+fn escaped(bytes: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(bytes.len());
+    let escape = |shown: &mut Vec<u8>, bytes: &[u8]| {
+        shown.extend(bytes.iter().flat_map(|byte| format!("\\x{byte:02X}").into_bytes()));
+    };
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            let mut buffer = [0; 4];
+            let letter_bytes = letter.encode_utf8(&mut buffer).as_bytes();
+            match is_plain(letter) {
+                true => shown.extend_from_slice(letter_bytes),
+                false => escape(&mut shown, letter_bytes),
+            }
+        }
+        escape(&mut shown, chunk.invalid());
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -162,6 +211,12 @@ mod tests {
         };
         let formatter = Formatter::new(DEFAULT, &Properties::parse(pairs.iter().copied())).unwrap();
         String::from_utf8(formatter.line(&record).unwrap()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_no_text_is_shown_so_that_a_terminal_survives_it() {
+        assert_eq!(escaped(b"a\x1b[2J\tgr\xc3\xb6\xff\n\0"), b"a\\x1B[2J\tgr\xc3\xb6\\xFF\n\\x00");
+        assert!(is_text("größe\t".as_bytes()) && !is_text(b"\xff") && !is_text(b"\x07"));
     }
 
     #[test]
