@@ -25,7 +25,7 @@ use super::{
 };
 use crate::command::time;
 
-const GRAMMAR: Grammar = Grammar {
+pub(super) const GRAMMAR: Grammar = Grammar {
     name: "verifiable-producer",
     summary: "Writes increasing numbers to a topic and tells of each, as JSON, whether it was written.",
     flags: &[
