@@ -98,10 +98,7 @@ pub(super) fn version(value: &Value) -> Outcome {
 }
 
 /// What comes more than once.
-pub(super) fn duplicates<T: Ord>(all: impl IntoIterator<Item = T>) -> BTreeSet<T>
-where
-    T: Clone,
-{
+pub(super) fn duplicates<T: Clone + Ord>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
     let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
     for one in all {
         if !seen.insert(one.clone()) {
