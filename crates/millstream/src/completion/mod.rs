@@ -65,6 +65,7 @@ pub(crate) struct Hints {
     pub(crate) values: BTreeMap<String, Hints>,
 }
 
+#[expect(clippy::print_stdout, reason = "the script is this command's output")]
 pub(crate) fn script(arguments: &Arguments) -> Result<ExitCode> {
     let program = env::current_exe().context("where this program is")?;
     let program = program.display().to_string();
@@ -86,6 +87,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+#[expect(clippy::print_stdout, reason = "the words are this command's output")]
 pub(crate) fn complete(arguments: &CompleteArguments, command: &clap::Command) -> Result<ExitCode> {
     let words = match (arguments.shell, &arguments.words[..]) {
         (Shell::Bash, [line]) => split(line),

@@ -113,7 +113,7 @@ pub(super) async fn alter(given: &Given, entity: &Entity, admin: &Admin) -> Resu
 fn check(entity: &Entity, added: &BTreeMap<String, String>, deleted: &[String]) -> Result<bool, Failed> {
     let own: &[&str] = if entity.kind == Kind::Ips { &IP_KEYS } else { &USER_KEYS };
     let may_be_scram = entity.kinds == [Kind::Users];
-    let unknown = |key: &str| !own.contains(&key) && !(may_be_scram && is_scram(key));
+    let unknown = |key: &str| !(own.contains(&key) || may_be_scram && is_scram(key));
     let strange_added: Vec<&str> = added.keys().map(String::as_str).filter(|key| unknown(key)).collect();
     let strange_deleted: Vec<&str> = deleted.iter().map(String::as_str).filter(|key| unknown(key)).collect();
     if entity.kind == Kind::Ips {
