@@ -12,7 +12,9 @@ use std::{
 };
 
 use millstream_protocol::messages::{
-    MetadataRequest, MetadataResponse, metadata_request::MetadataRequestTopic,
+    DescribeClusterRequest, MetadataRequest, MetadataResponse,
+    describe_cluster_response::DescribeClusterBroker, metadata_request::MetadataRequestTopic,
+    metadata_response::MetadataResponseBroker,
 };
 use millstream_types::{BrokerId, ErrorCode, TopicName, TopicPartition, Uuid};
 use parking_lot::Mutex;
@@ -24,6 +26,9 @@ use crate::{
     coordinator::Coordinators,
     metrics::{Network, Report},
 };
+
+/// In DescribeCluster: tell of controllers, where 1 would be brokers.
+pub(crate) const ENDPOINT_CONTROLLERS: i8 = 2;
 
 /// What a connection is used for. A broker answers in order, so a fetch that waits for records would hold
 /// everything behind it up: such requests have a connection of their own.
@@ -190,6 +195,9 @@ impl Client {
         names: Option<Vec<TopicName>>,
         create: bool,
     ) -> Result<MetadataResponse> {
+        if self.config().bootstraps_controllers {
+            return self.fetch_controllers().await;
+        }
         let topic =
             |name: &TopicName| MetadataRequestTopic { name: Some(name.to_string()), ..Default::default() };
         let request = MetadataRequest {
@@ -238,6 +246,29 @@ impl Client {
         }
         self.shared.connections.lock().retain(|(_, lane), _| *lane != Lane::Calls);
         self.shared.coordinators.lock().clear();
+    }
+
+    /// Controllers know no topics for clients, but each other.
+    async fn fetch_controllers(&self) -> Result<MetadataResponse> {
+        let request = DescribeClusterRequest { endpoint_type: ENDPOINT_CONTROLLERS, ..Default::default() };
+        let answer = self.any_broker().await?.call(&request).await?;
+        if answer.error_code != 0 {
+            let code = ErrorCode::from_code(answer.error_code);
+            return Err(Error::kafka(code, "description of the controllers", answer.error_message));
+        }
+        let node = |raw: DescribeClusterBroker| MetadataResponseBroker {
+            node_id: raw.broker_id,
+            host: raw.host,
+            port: raw.port,
+            rack: raw.rack,
+            ..Default::default()
+        };
+        Ok(MetadataResponse {
+            brokers: answer.brokers.into_iter().map(node).collect(),
+            cluster_id: Some(answer.cluster_id),
+            controller_id: answer.controller_id,
+            ..Default::default()
+        })
     }
 
     /// Makes the next look at the metadata ask the cluster.

@@ -15,6 +15,9 @@ use crate::{Error, Result};
 pub struct ClientConfig {
     /// `bootstrap.servers`: where to learn of the cluster, `host:port` each; any one that answers will do.
     pub bootstrap_servers: Vec<String>,
+    /// `bootstrap.controllers` sets it: the addresses are those of KRaft controllers, which serve nothing but
+    /// administration (KIP-919).
+    pub bootstraps_controllers: bool,
     /// `client.id`, by which brokers' logs, metrics and quotas know this client.
     pub client_id: String,
     /// `request.timeout.ms`: how long one request may go unanswered before the connection is given up.
@@ -45,6 +48,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             bootstrap_servers: Vec::new(),
+            bootstraps_controllers: false,
             client_id: "millstream".to_owned(),
             request_timeout: Duration::from_secs(30),
             default_api_timeout: Duration::from_secs(60),
@@ -70,6 +74,10 @@ impl ClientConfig {
     pub fn set(&mut self, key: &str, value: &str) -> Result<bool> {
         match key {
             "bootstrap.servers" => self.bootstrap_servers = comma_separated(value),
+            "bootstrap.controllers" => {
+                self.bootstrap_servers = comma_separated(value);
+                self.bootstraps_controllers = true;
+            }
             "client.id" => self.client_id = value.to_owned(),
             "request.timeout.ms" => self.request_timeout = millis(key, value)?,
             "default.api.timeout.ms" => self.default_api_timeout = millis(key, value)?,

@@ -18,10 +18,15 @@ mod metrics;
 mod producer;
 
 pub use admin::{
+    AclBinding, AclEntry, AclOperation, AclPatternType, AclPermission, AclResource, AclResourceType,
     ActiveProducer, Admin, ApiSupport, ClusterBroker, ClusterDescription, CommittedOffset, ConfigChange,
     ConfigEntry, ConfigResource, ConfigResourceKind, ConfigSource, ConfigSynonym, CreatedTopic,
-    EligibleLeaders, Feature, Features, GroupDescription, GroupListing, GroupMember, ListedOffset, LogDir,
-    LogDirReplica, NewTopic, OffsetSpec, Quorum, QuorumReplica, TopicPartitions, UpgradeType,
+    DelegationToken, ElectionType, EligibleLeaders, Feature, Features, GroupDescription, GroupListing,
+    GroupMember, HangingTransaction, ListedOffset, LogDir, LogDirReplica, NewTopic, OffsetSpec, Principal,
+    Quorum, QuorumReplica, QuotaEntity, QuotaMatch, Reassignment, Replica, ScramCredential,
+    ScramCredentialInfo, ScramMechanism, ShareGroupDescription, ShareGroupMember, ShareOffset,
+    StreamsGroupDescription, StreamsGroupMember, StreamsTasks, Subtopology, TopicPartitions,
+    TransactionDescription, TransactionFilter, TransactionListing, UpgradeType,
 };
 pub use client::Client;
 pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, OffsetReset, ProducerConfig};

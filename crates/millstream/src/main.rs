@@ -2,6 +2,7 @@
 //! work with any Kafka.
 
 mod command;
+mod completion;
 mod demo;
 mod tools;
 mod up;
@@ -32,6 +33,10 @@ enum Command {
     Log(command::log::Arguments),
     /// Make links by the names of Kafka's command line tools
     InstallTools(tools::InstallArguments),
+    /// Print a script that completes command lines, ours and those of Kafka's tools, in a shell
+    Completion(completion::Arguments),
+    #[command(hide = true)]
+    Complete(completion::CompleteArguments),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +52,8 @@ fn main() -> ExitCode {
         Command::Group(arguments) => command::group::run(arguments),
         Command::Log(arguments) => command::log::run(arguments),
         Command::InstallTools(arguments) => tools::install(&arguments),
+        Command::Completion(arguments) => completion::script(&arguments),
+        Command::Complete(arguments) => completion::complete(&arguments, &Arguments::command()),
     };
     match outcome {
         Ok(code) => code,

@@ -1,7 +1,7 @@
 //! `kafka-console-consumer`: records on standard output (`ConsoleConsumer`).
 
 mod deserializer;
-mod formatter;
+pub(super) mod formatter;
 
 use std::{
     pin::pin,
@@ -25,7 +25,7 @@ use super::{
     wanted::{self, Start, Wanted},
 };
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-console-consumer",
     summary: "Prints the records of topics.",
     flags: &[
@@ -301,7 +301,7 @@ fn formatter_properties(given: &Given) -> Outcome<Properties> {
 }
 
 /// The spelling that was used; the older one is told of.
-fn either(given: &Given, new: &'static str, old: &'static str) -> Outcome<&'static str> {
+pub(super) fn either(given: &Given, new: &'static str, old: &'static str) -> Outcome<&'static str> {
     if given.has(new) && given.has(old) {
         return Err(Exit::failure(format!("Options --{old} and --{new} cannot be specified together.")));
     }

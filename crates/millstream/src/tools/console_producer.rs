@@ -24,7 +24,7 @@ use super::{
     run_options,
 };
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-console-producer",
     summary: "Writes each line of standard input to a topic as a record.",
     flags: &[

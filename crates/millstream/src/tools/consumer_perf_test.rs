@@ -22,7 +22,7 @@ use crate::command::time;
 
 const DATE_FORMAT: &str = "yyyy-MM-dd HH:mm:ss:SSS";
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-consumer-perf-test",
     summary: "Reads records as fast as it can and measures.",
     flags: &[

@@ -19,7 +19,7 @@ use super::{
 
 const CONFIG: Flag = Flag::new("config", "The broker's server.properties.").short('c').takes("FILE");
 
-const GRAMMAR: Grammar = Grammar {
+pub(super) const GRAMMAR: Grammar = Grammar {
     name: "kafka-storage",
     summary: "Makes ids for clusters and tells what is in formatted log directories.",
     flags: &[],

@@ -27,7 +27,7 @@ use super::{
     run_verbs,
 };
 
-const GRAMMAR: Grammar = Grammar {
+pub(super) const GRAMMAR: Grammar = Grammar {
     name: "verifiable-producer",
     summary: "Writes increasing numbers to a topic and tells of each, as JSON, whether it was written.",
     flags: &[

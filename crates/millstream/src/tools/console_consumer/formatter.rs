@@ -15,12 +15,12 @@ use crate::tools::{
     properties::Properties,
 };
 
-pub(super) const DEFAULT: &str = "org.apache.kafka.tools.consumer.DefaultMessageFormatter";
+pub(in crate::tools) const DEFAULT: &str = "org.apache.kafka.tools.consumer.DefaultMessageFormatter";
 const LOGGING: &str = "org.apache.kafka.tools.consumer.LoggingMessageFormatter";
 const NO_OP: &str = "org.apache.kafka.tools.consumer.NoOpMessageFormatter";
 
 #[derive(Debug)]
-pub(super) struct Formatter {
+pub(in crate::tools) struct Formatter {
     is_silent: bool,
     timestamp: bool,
     partition: bool,
@@ -43,14 +43,14 @@ pub(super) struct Formatter {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Written {
+pub(in crate::tools) enum Written {
     Yes,
     /// Nobody reads any more.
     Gone,
 }
 
 impl Formatter {
-    pub(super) fn new(class: &str, properties: &Properties) -> Outcome<Self> {
+    pub(in crate::tools) fn new(class: &str, properties: &Properties) -> Outcome<Self> {
         if ![DEFAULT, LOGGING, NO_OP].contains(&class) {
             return Err(Exit::failure(format!(
                 "{class}\nno Java classes can be loaded; built in are {DEFAULT}, {LOGGING} and {NO_OP}"
@@ -82,15 +82,24 @@ impl Formatter {
         })
     }
 
-    pub(super) fn write(&self, record: &ConsumerRecord) -> Result<Written, String> {
+    pub(in crate::tools) fn write(&self, record: &ConsumerRecord) -> Result<Written, String> {
+        self.write_delivered(record, None)
+    }
+
+    /// With how often the record has been delivered, which only share groups know.
+    pub(in crate::tools) fn write_delivered(
+        &self,
+        record: &ConsumerRecord,
+        delivery: Option<i16>,
+    ) -> Result<Written, String> {
         if self.is_silent {
             return Ok(Written::Yes);
         }
-        let line = self.line(record)?;
+        let line = self.line(record, delivery)?;
         Ok(if output::bytes(&line) { Written::Yes } else { Written::Gone })
     }
 
-    fn line(&self, record: &ConsumerRecord) -> Result<Vec<u8>, String> {
+    fn line(&self, record: &ConsumerRecord, delivery: Option<i16>) -> Result<Vec<u8>, String> {
         let mut columns: Vec<Vec<u8>> = Vec::new();
         if self.timestamp {
             let kind = match record.timestamp_type {
@@ -106,7 +115,8 @@ impl Formatter {
             columns.push(format!("Offset:{}", record.offset).into_bytes());
         }
         if self.delivery {
-            columns.push(b"Delivery:NOT_PRESENT".to_vec());
+            let count = delivery.map_or_else(|| "NOT_PRESENT".to_owned(), |count| count.to_string());
+            columns.push(format!("Delivery:{count}").into_bytes());
         }
         if self.epoch {
             // Kafka's tool loses the epoch on its way to the formatter.
@@ -210,7 +220,7 @@ mod tests {
             headers: vec![Header { key: Bytes::from_static(b"h"), value: None }],
         };
         let formatter = Formatter::new(DEFAULT, &Properties::parse(pairs.iter().copied())).unwrap();
-        String::from_utf8(formatter.line(&record).unwrap()).unwrap_or_default()
+        String::from_utf8(formatter.line(&record, None).unwrap()).unwrap_or_default()
     }
 
     #[test]
