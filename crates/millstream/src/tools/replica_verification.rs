@@ -309,8 +309,10 @@ impl Difference {
     }
 }
 
+type Replica = (BrokerId, Batch);
+
 struct Compared {
-    differences: Vec<(Difference, (BrokerId, Batch), (BrokerId, Batch))>,
+    differences: Vec<(Difference, Replica, Replica)>,
     /// Up to where all have been compared.
     next: Offset,
     /// How far the slowest is behind.

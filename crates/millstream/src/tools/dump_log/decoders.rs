@@ -206,7 +206,10 @@ const RULES: [Rule; 32] = [
 fn prune(message: &str, version: i64, data: &mut Value) {
     for rule in RULES.iter().filter(|rule| rule.message == message) {
         let outside = version < rule.versions.0 || version > rule.versions.1;
-        let unsaid = |value: &Value| rule.default.is_some_and(|default| value.to_string() == default);
+        let unsaid = |value: &Value| {
+            let said = value.to_string();
+            rule.default.is_some_and(|default| said == default)
+        };
         let take = |fields: &mut Value| {
             if let Some(fields) = fields.as_object_mut()
                 && (outside || fields.get(rule.field).is_some_and(unsaid))

@@ -1,6 +1,7 @@
 //! Kafka's tools as people and scripts use them: interrupted, piped, misused, with a broker that dies, and
 //! through Kafka's quickstart. What they print beside Kafka's own is judged by the conformance transcripts.
 
+mod alone;
 mod broker_dies;
 mod interrupted;
 mod misuse;
