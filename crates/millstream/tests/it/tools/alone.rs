@@ -3,7 +3,7 @@
 use millstream_testkit::{Program, Running, Target, TargetOptions, millstream_binary};
 
 fn tool(words: &[&str]) -> Program {
-    Program::new(millstream_binary().unwrap()).args(words)
+    Program::new(millstream_binary().unwrap()).args(words.iter().copied())
 }
 
 fn said(words: &[&str]) -> String {
