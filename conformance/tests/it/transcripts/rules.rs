@@ -60,6 +60,12 @@ const VALUES: &[Rule] = &[
         instead: "${1}\"ID\"",
         reason: "ids are random",
     },
+    Rule { pattern: r"test-group-\d+", instead: "test-group-N", reason: "groups are named at random" },
+    Rule {
+        pattern: r"(internal topics) \[.*\]",
+        instead: "${1} [N]",
+        reason: "kafka-streams-application-reset names them in the order of a Java hash table",
+    },
     Rule { pattern: r"\[B@[0-9a-f]+", instead: "[B@H", reason: "an array's address in memory" },
 ];
 
@@ -79,6 +85,22 @@ const NO_MESSAGE: &[Rule] = &[
     },
     Rule { pattern: r"^usage: ", instead: "", reason: "help is in our own words" },
     Rule { pattern: r"^\s", instead: "", reason: "continued lines of help, and what follows a message" },
+];
+
+/// On standard output.
+const TRACES: &[Rule] = &[
+    Rule { pattern: r"(?m)^(\s+at |Caused by: ).*\n?", instead: "", reason: "stack traces" },
+    Rule {
+        pattern: r"java.util.concurrent.ExecutionException: ([a-z]+\.)+[A-Za-z]+Exception: ",
+        instead: "",
+        reason: "names of Java classes help nobody",
+    },
+    Rule {
+        pattern: r"(failed due to |Error: )([a-z]+\.)+[A-Za-z]+Exception: ",
+        instead: "${1}",
+        reason: "names of Java classes help nobody",
+    },
+    Rule { pattern: r"\n+\z", instead: "", reason: "what precedes a stack trace" },
 ];
 
 /// At the beginning of a message.

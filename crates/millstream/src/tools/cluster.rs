@@ -71,7 +71,8 @@ impl Cluster {
     pub(super) async fn prepare(properties: &Properties, auto_create: bool) -> Outcome<Self> {
         let configs = properties.configure()?;
         let mut config = configs.client;
-        config.allow_auto_create_topics = auto_create;
+        let forbidden = properties.get("allow.auto.create.topics").is_some_and(|value| value == "false");
+        config.allow_auto_create_topics = auto_create && !forbidden;
         if config.client_id.is_empty() {
             config.client_id = "millstream".to_owned();
         }

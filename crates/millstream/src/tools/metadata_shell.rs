@@ -38,7 +38,7 @@ pub(super) const GRAMMAR: Grammar = Grammar {
         "--snapshot data/kafka/__cluster_metadata-0/00000000000000000000.log",
         "--snapshot data/kafka/__cluster_metadata-0/00000000000000000000.log cat /image/topics/byName/orders/0",
     ],
-    help_code: 0,
+    help_code: 1,
 };
 
 /// A batch that opens to more than this is not opened.
