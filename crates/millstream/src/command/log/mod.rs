@@ -9,15 +9,14 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value, json};
 
 use super::{
-    failure,
-    output::{Output, OutputArguments, write},
+    failure::{Failure, usage},
+    output::{Output, OutputArguments, counted, say, write},
     yaml,
 };
 
@@ -31,6 +30,17 @@ pub(crate) struct Arguments {
 enum Verb {
     /// Print what is in segments, indexes, snapshots and checkpoints, Kafka's or Millstream's
     Dump(DumpArguments),
+    /// Read every batch and index, and print only what is wrong; exit code 4 if something is
+    Verify(VerifyArguments),
+}
+
+#[derive(clap::Args)]
+struct VerifyArguments {
+    /// Files, or directories, whose files are then read in order
+    #[arg(required = true, value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 #[derive(clap::Args)]
@@ -58,17 +68,35 @@ pub(crate) fn metadata_record(value: bytes::Bytes) -> Result<Value> {
     Ok(decode::metadata(value)?)
 }
 
-pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
-    failure::exit_code(match arguments.verb {
+pub(super) fn run(arguments: Arguments) -> Result<()> {
+    match arguments.verb {
         Verb::Dump(arguments) => dump(arguments),
-    })
+        Verb::Verify(arguments) => verify(&arguments),
+    }
+}
+
+fn verify(arguments: &VerifyArguments) -> Result<()> {
+    let mut sink = Sink::new(arguments.output.output, true)?;
+    let files = files(&arguments.paths)?;
+    for path in &files {
+        let options = Options { records: false, raw: true };
+        file(path, options, &mut sink).with_context(|| path.display().to_string())?;
+        if sink.gone {
+            return Ok(());
+        }
+    }
+    say(&format!("{} read", counted(files.len(), "file")));
+    match sink.faults {
+        0 => Ok(()),
+        faults => Err(Failure::CheckFailed(counted(faults, "fault")).into()),
+    }
 }
 
 fn dump(arguments: DumpArguments) -> Result<()> {
-    let mut sink = Sink { output: arguments.output.output, gone: false, faults: 0 };
+    let mut sink = Sink::new(arguments.output.output, false)?;
     for path in files(&arguments.paths)? {
         let options = Options { records: arguments.records, raw: arguments.raw };
-        if sink.output == Output::Table {
+        if matches!(sink.output, Output::Table | Output::Wide) {
             sink.text(&format!("{}\n", path.display()))?;
         }
         file(&path, options, &mut sink).with_context(|| path.display().to_string())?;
@@ -95,9 +123,17 @@ struct Sink {
     /// Whoever read the output does so no more.
     gone: bool,
     faults: u64,
+    only_faults: bool,
 }
 
 impl Sink {
+    fn new(output: Output, only_faults: bool) -> Result<Self> {
+        if matches!(output, Output::Csv | Output::Name) {
+            return Err(usage("what is in files is no table: expected --output table, json or yaml"));
+        }
+        Ok(Self { output, gone: false, faults: 0, only_faults })
+    }
+
     fn text(&mut self, text: &str) -> Result<()> {
         self.gone |= !write(text.as_bytes())?;
         Ok(())
@@ -105,9 +141,17 @@ impl Sink {
 
     /// One thing found in a file: an object.
     fn item(&mut self, file: &Path, value: Value) -> Result<()> {
+        if self.only_faults { Ok(()) } else { self.print(file, value) }
+    }
+
+    fn print(&mut self, file: &Path, value: Value) -> Result<()> {
         let Value::Object(fields) = value else { return Ok(()) };
         match self.output {
-            Output::Table => self.text(&format!("  {}\n", columns(&fields))),
+            Output::Table | Output::Wide => {
+                // Otherwise the file's name stands above.
+                let place = if self.only_faults { format!("{}:", file.display()) } else { String::new() };
+                self.text(&format!("{place}  {}\n", columns(&fields)))
+            }
             output => {
                 let mut all = Map::new();
                 all.insert("file".to_owned(), json!(file.display().to_string()));
@@ -124,7 +168,7 @@ impl Sink {
     /// Something that should not be there, at a place in the file.
     fn fault(&mut self, file: &Path, position: u64, fault: &str) -> Result<()> {
         self.faults += 1;
-        self.item(file, json!({ "position": position, "fault": fault }))
+        self.print(file, json!({ "position": position, "fault": fault }))
     }
 }
 
@@ -147,7 +191,7 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     for path in paths {
         let known = fs::metadata(path);
         if known.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
-            return Err(failure::NotFound(format!("{} does not exist", path.display())).into());
+            return Err(Failure::NotFound(format!("{} does not exist", path.display())).into());
         }
         if !known.with_context(|| path.display().to_string())?.is_dir() {
             all.push(path.clone());
