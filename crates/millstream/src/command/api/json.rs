@@ -218,6 +218,8 @@ mod tests {
         metadata_response::MetadataResponseTopic,
     };
 
+    use millstream_types::codec::Message as _;
+
     use super::{super::schema::find, *};
 
     /// What the generated code writes is what the tables make of the same JSON.
