@@ -87,7 +87,8 @@ class KafkaPython(Adapter):
     def producer(self, codec, acks, size_max):
         settings = (codec, acks, size_max)
         if settings not in self.producers:
-            options = {} if OLD or acks == "all" else {"enable_idempotence": False}
+            # The old one gives up at the first NOT_LEADER, which a Kafka under load answers for a new topic.
+            options = {"retries": 5} if OLD else {} if acks == "all" else {"enable_idempotence": False}
             self.producers[settings] = KafkaProducer(
                 bootstrap_servers=self.bootstrap, compression_type=None if codec == "none" else codec,
                 acks="all" if acks == "all" else int(acks), max_request_size=size_max, linger_ms=5,

@@ -8,6 +8,7 @@ mod codec;
 mod dynamic;
 mod faults;
 mod flush;
+mod formatted;
 mod handover;
 mod hostile;
 mod kill;

@@ -12,15 +12,23 @@ use std::{
 };
 
 use millstream_protocol::messages::{
-    MetadataRequest, MetadataResponse, metadata_request::MetadataRequestTopic,
+    DescribeClusterRequest, MetadataRequest, MetadataResponse,
+    describe_cluster_response::DescribeClusterBroker, metadata_request::MetadataRequestTopic,
+    metadata_response::MetadataResponseBroker,
 };
-use millstream_types::{BrokerId, ErrorCode, TopicName, TopicPartition};
+use millstream_types::{BrokerId, ErrorCode, TopicName, TopicPartition, Uuid};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use crate::{
-    Broker, ClientConfig, Connection, Error, Metadata, Result, Topic, admin::Admin, coordinator::Coordinators,
+    Broker, ClientConfig, Connection, Error, Metadata, Result, Topic,
+    admin::Admin,
+    coordinator::Coordinators,
+    metrics::{Network, Report},
 };
+
+/// In DescribeCluster: tell of controllers, where 1 would be brokers.
+pub(crate) const ENDPOINT_CONTROLLERS: i8 = 2;
 
 /// What a connection is used for. A broker answers in order, so a fetch that waits for records would hold
 /// everything behind it up: such requests have a connection of their own.
@@ -77,7 +85,10 @@ struct Shared {
     config: ClientConfig,
     metadata: Mutex<Cached>,
     connections: Mutex<HashMap<(Peer, Lane), Slot>>,
+    /// When the last attempt to connect failed, of those whose last did.
+    failed: Mutex<HashMap<Peer, Instant>>,
     coordinators: Mutex<Coordinators>,
+    network: Network,
     /// How many [`LaneId`]s there have been.
     lanes: AtomicU64,
 }
@@ -87,6 +98,8 @@ struct Cached {
     metadata: Arc<Metadata>,
     fetched: Option<Instant>,
     stale: bool,
+    /// Since when the cluster has been asked in vain.
+    unanswered: Option<Instant>,
 }
 
 impl Client {
@@ -102,6 +115,8 @@ impl Client {
             config,
             metadata: Mutex::default(),
             connections: Mutex::default(),
+            failed: Mutex::default(),
+            network: Network::default(),
             coordinators: Mutex::default(),
             lanes: AtomicU64::new(0),
         };
@@ -110,6 +125,13 @@ impl Client {
 
     pub fn config(&self) -> &ClientConfig {
         &self.shared.config
+    }
+
+    /// A report with what all users of this client have sent and received.
+    pub(crate) fn report(&self, role: &'static str) -> Report {
+        let mut report = Report::new(role, &self.config().client_id);
+        report.add_network(&self.shared.network);
+        report
     }
 
     pub fn admin(&self) -> Admin {
@@ -162,7 +184,8 @@ impl Client {
         let mut cached = self.shared.metadata.lock();
         let mut metadata = Metadata::clone(&cached.metadata);
         let troubles = metadata.update(answer);
-        *cached = Cached { metadata: Arc::new(metadata), fetched: Some(Instant::now()), stale: false };
+        let (metadata, fetched) = (Arc::new(metadata), Some(Instant::now()));
+        *cached = Cached { metadata, fetched, stale: false, unanswered: None };
         troubles
     }
 
@@ -172,6 +195,9 @@ impl Client {
         names: Option<Vec<TopicName>>,
         create: bool,
     ) -> Result<MetadataResponse> {
+        if self.config().bootstraps_controllers {
+            return self.fetch_controllers().await;
+        }
         let topic =
             |name: &TopicName| MetadataRequestTopic { name: Some(name.to_string()), ..Default::default() };
         let request = MetadataRequest {
@@ -179,7 +205,70 @@ impl Client {
             allow_auto_topic_creation: create,
             ..MetadataRequest::default()
         };
-        self.any_broker().await?.call(&request).await
+        let answer = async { self.any_broker().await?.call(&request).await };
+        let code = |answer: &MetadataResponse| ErrorCode::from_code(answer.error_code);
+        match answer.await {
+            Ok(answer) if code(&answer) == ErrorCode::RebootstrapRequired => {
+                self.forget_brokers("a broker said so");
+                let reason = "it says that the bootstrap servers are to be asked".to_owned();
+                Err(Error::Connect { address: "the broker".to_owned(), reason })
+            }
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                self.note_unanswered();
+                Err(error)
+            }
+        }
+    }
+
+    /// The cluster was asked in vain.
+    fn note_unanswered(&self) {
+        let now = Instant::now();
+        let since = *self.shared.metadata.lock().unanswered.get_or_insert(now);
+        if now.duration_since(since) >= self.config().rebootstrap_trigger {
+            self.forget_brokers("no broker has answered for long");
+        }
+    }
+
+    /// Begins with the bootstrap servers again (KIP-899, KIP-1102). Topics are still known by their ids and
+    /// epochs, so that the news is not taken for older than it is.
+    fn forget_brokers(&self, reason: &str) {
+        if !self.config().rebootstrap {
+            return;
+        }
+        tracing::info!(reason, "asking the bootstrap servers again");
+        {
+            let mut cached = self.shared.metadata.lock();
+            let mut metadata = Metadata::clone(&cached.metadata);
+            metadata.brokers.clear();
+            metadata.controller = None;
+            *cached = Cached { metadata: Arc::new(metadata), stale: true, ..Cached::default() };
+        }
+        self.shared.connections.lock().retain(|(_, lane), _| *lane != Lane::Calls);
+        self.shared.coordinators.lock().clear();
+    }
+
+    /// Controllers know no topics for clients, but each other.
+    async fn fetch_controllers(&self) -> Result<MetadataResponse> {
+        let request = DescribeClusterRequest { endpoint_type: ENDPOINT_CONTROLLERS, ..Default::default() };
+        let answer = self.any_broker().await?.call(&request).await?;
+        if answer.error_code != 0 {
+            let code = ErrorCode::from_code(answer.error_code);
+            return Err(Error::kafka(code, "description of the controllers", answer.error_message));
+        }
+        let node = |raw: DescribeClusterBroker| MetadataResponseBroker {
+            node_id: raw.broker_id,
+            host: raw.host,
+            port: raw.port,
+            rack: raw.rack,
+            ..Default::default()
+        };
+        Ok(MetadataResponse {
+            brokers: answer.brokers.into_iter().map(node).collect(),
+            cluster_id: Some(answer.cluster_id),
+            controller_id: answer.controller_id,
+            ..Default::default()
+        })
     }
 
     /// Makes the next look at the metadata ask the cluster.
@@ -203,7 +292,13 @@ impl Client {
         }
         let known: Vec<BrokerId> = self.metadata().brokers.keys().copied().collect();
         let bootstrap = self.config().bootstrap_servers.iter().cloned().map(Peer::Bootstrap);
-        let peers = known.into_iter().map(Peer::Broker).chain(bootstrap);
+        let bootstrap = bootstrap.filter(|_| known.is_empty() || self.config().rebootstrap);
+        let mut peers: Vec<Peer> = known.iter().copied().map(Peer::Broker).chain(bootstrap).collect();
+        {
+            // Whoever failed last is asked last.
+            let failed = self.shared.failed.lock();
+            peers.sort_by_key(|peer| failed.get(peer).copied());
+        }
         let mut failure = Error::config("bootstrap.servers", "no address given");
         for peer in peers {
             match self.connection(peer, Lane::Calls).await {
@@ -238,26 +333,37 @@ impl Client {
         let address = match &peer {
             Peer::Bootstrap(address) => address.clone(),
             Peer::Broker(id) => {
-                let unknown = || {
-                    Error::kafka(
-                        ErrorCode::BrokerNotAvailable,
-                        format!("broker {id}"),
-                        Some("not in the metadata".to_owned()),
-                    )
+                // It may come back.
+                let unknown = || Error::Connect {
+                    address: format!("broker {id}"),
+                    reason: "it is not among the cluster's brokers".to_owned(),
                 };
                 self.metadata().brokers.get(id).map(Broker::address).ok_or_else(unknown)?
             }
         };
+        let counters = self.shared.network.node(match &peer {
+            Peer::Broker(id) => Some(*id),
+            Peer::Bootstrap(_) => None,
+        });
         let cell = {
             let mut connections = self.shared.connections.lock();
-            let cell = connections.entry((peer, lane)).or_default();
+            let cell = connections.entry((peer.clone(), lane)).or_default();
             // Lost, or the broker has moved: whoever comes first connects anew.
             if cell.get().is_some_and(|known| !known.is_open() || known.address() != address) {
                 *cell = Arc::default();
             }
             Arc::clone(cell)
         };
-        cell.get_or_try_init(|| Connection::connect(&address, self.config())).await.cloned()
+        let connected = cell
+            .get_or_try_init(|| Connection::connect_counted(&address, self.config(), counters))
+            .await
+            .cloned();
+        let mut failed = self.shared.failed.lock();
+        match &connected {
+            Ok(_) => failed.remove(&peer),
+            Err(_) => failed.insert(peer, Instant::now()),
+        };
+        connected
     }
 
     pub(crate) fn coordinators(&self) -> &Mutex<Coordinators> {
@@ -409,10 +515,17 @@ impl Retries {
         if self.backoff >= self.left() {
             return Err(self.timeout(what));
         }
-        tokio::time::sleep(self.backoff).await;
+        tokio::time::sleep(jittered(self.backoff)).await;
         self.backoff = (self.backoff * 2).min(self.backoff_max);
         Ok(())
     }
+}
+
+/// A fifth more or less, so that those who failed together do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    const THOUSANDTHS: u32 = 400;
+    let random = Uuid::random().0 as u32 % (THOUSANDTHS + 1);
+    pause * (1_000 - THOUSANDTHS / 2 + random) / 1_000
 }
 
 #[cfg(test)]
@@ -426,5 +539,12 @@ mod tests {
         }
         assert!(Client::new(ClientConfig::new("[::1]:9092,localhost:9092")).is_ok());
         assert!(Client::new(ClientConfig::default()).is_err());
+    }
+
+    #[test]
+    fn pauses_differ_by_a_fifth_at_most() {
+        let pauses: Vec<Duration> = (0..200).map(|_| jittered(Duration::from_millis(100))).collect();
+        assert!(pauses.iter().all(|pause| (80..=120).contains(&pause.as_millis())), "{pauses:?}");
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]));
     }
 }

@@ -15,6 +15,9 @@ use crate::{Error, Result};
 pub struct ClientConfig {
     /// `bootstrap.servers`: where to learn of the cluster, `host:port` each; any one that answers will do.
     pub bootstrap_servers: Vec<String>,
+    /// `bootstrap.controllers` sets it: the addresses are those of KRaft controllers, which serve nothing but
+    /// administration (KIP-919).
+    pub bootstraps_controllers: bool,
     /// `client.id`, by which brokers' logs, metrics and quotas know this client.
     pub client_id: String,
     /// `request.timeout.ms`: how long one request may go unanswered before the connection is given up.
@@ -29,6 +32,14 @@ pub struct ClientConfig {
     pub metadata_max_age: Duration,
     /// `socket.connection.setup.timeout.ms`
     pub socket_connection_setup_timeout: Duration,
+    /// `connections.max.idle.ms`: a connection without requests for so long is closed.
+    pub connections_max_idle: Duration,
+    /// `metadata.recovery.strategy`: `rebootstrap` (true) asks the `bootstrap.servers` again when no broker
+    /// that is known answers (KIP-899).
+    pub rebootstrap: bool,
+    /// `metadata.recovery.rebootstrap.trigger.ms`: also when the cluster could not be asked for so long
+    /// (KIP-1102).
+    pub rebootstrap_trigger: Duration,
     /// `allow.auto.create.topics`: whether asking for a topic may create it, if the broker does that.
     pub allow_auto_create_topics: bool,
 }
@@ -37,6 +48,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             bootstrap_servers: Vec::new(),
+            bootstraps_controllers: false,
             client_id: "millstream".to_owned(),
             request_timeout: Duration::from_secs(30),
             default_api_timeout: Duration::from_secs(60),
@@ -44,6 +56,9 @@ impl Default for ClientConfig {
             retry_backoff_max: Duration::from_secs(1),
             metadata_max_age: Duration::from_secs(300),
             socket_connection_setup_timeout: Duration::from_secs(10),
+            connections_max_idle: Duration::from_secs(540),
+            rebootstrap: true,
+            rebootstrap_trigger: Duration::from_secs(300),
             allow_auto_create_topics: true,
         }
     }
@@ -59,6 +74,10 @@ impl ClientConfig {
     pub fn set(&mut self, key: &str, value: &str) -> Result<bool> {
         match key {
             "bootstrap.servers" => self.bootstrap_servers = comma_separated(value),
+            "bootstrap.controllers" => {
+                self.bootstrap_servers = comma_separated(value);
+                self.bootstraps_controllers = true;
+            }
             "client.id" => self.client_id = value.to_owned(),
             "request.timeout.ms" => self.request_timeout = millis(key, value)?,
             "default.api.timeout.ms" => self.default_api_timeout = millis(key, value)?,
@@ -68,6 +87,15 @@ impl ClientConfig {
             "socket.connection.setup.timeout.ms" => {
                 self.socket_connection_setup_timeout = millis(key, value)?
             }
+            "connections.max.idle.ms" => self.connections_max_idle = millis(key, value)?,
+            "metadata.recovery.strategy" => {
+                self.rebootstrap = match value.to_ascii_lowercase().as_str() {
+                    "rebootstrap" => true,
+                    "none" => false,
+                    _ => return Err(Error::config(key, format!("{value:?} is not rebootstrap or none"))),
+                };
+            }
+            "metadata.recovery.rebootstrap.trigger.ms" => self.rebootstrap_trigger = millis(key, value)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -129,6 +157,10 @@ pub struct ProducerConfig {
     pub max_request_size: usize,
     /// `delivery.timeout.ms`: from `send` to the answer, lingering and retries included.
     pub delivery_timeout: Duration,
+    /// `transactional.id`: records are written in transactions, and whoever had the id before is fenced.
+    pub transactional_id: Option<String>,
+    /// `transaction.timeout.ms`: a transaction that is open for longer is aborted by the broker.
+    pub transaction_timeout: Duration,
     /// `buffer.memory`: `send` waits while this many bytes are on their way.
     pub buffer_memory: usize,
 }
@@ -145,6 +177,8 @@ impl Default for ProducerConfig {
             max_in_flight: 5,
             max_request_size: 1 << 20,
             delivery_timeout: Duration::from_secs(120),
+            transactional_id: None,
+            transaction_timeout: Duration::from_secs(60),
             buffer_memory: 32 << 20,
         }
     }
@@ -169,6 +203,10 @@ impl ProducerConfig {
             "max.in.flight.requests.per.connection" => self.max_in_flight = parse(key, value)?,
             "max.request.size" => self.max_request_size = parse(key, value)?,
             "delivery.timeout.ms" => self.delivery_timeout = millis(key, value)?,
+            "transactional.id" => {
+                self.transactional_id = Some(value.to_owned()).filter(|text| !text.is_empty());
+            }
+            "transaction.timeout.ms" => self.transaction_timeout = millis(key, value)?,
             "buffer.memory" => self.buffer_memory = parse(key, value)?,
             _ => return Ok(false),
         }
@@ -186,6 +224,9 @@ impl ProducerConfig {
                 "max.in.flight.requests.per.connection",
                 format!("{} is more than 5, the most with enable.idempotence", self.max_in_flight),
             ));
+        }
+        if self.transactional_id.is_some() && !self.enable_idempotence {
+            return Err(Error::config("enable.idempotence", "must be true with a transactional.id"));
         }
         if self.max_in_flight == 0 {
             return Err(Error::config("max.in.flight.requests.per.connection", "must be at least 1"));

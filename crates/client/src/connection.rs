@@ -24,14 +24,18 @@ use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufWriter},
     net::{
-        TcpStream,
+        TcpStream, lookup_host,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{Notify, mpsc, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::{ClientConfig, Error, Result};
+use crate::{ClientConfig, Error, Result, metrics::NodeCounters};
+
+/// The target of the `tracing` events (level TRACE) that tell of frames: `address`, `api` by its key, `version`,
+/// `correlation_id`, `is_answer`, and `frame` without its length.
+pub const FRAMES: &str = "millstream_client::frames";
 
 /// Requests that may wait to be written; more wait in the callers.
 const OUTGOING_MAX: usize = 64;
@@ -42,6 +46,8 @@ const READ_BYTES_STEP: usize = 1 << 20;
 const WRITE_BUFFER_BYTES: usize = 64 << 10;
 /// Bytes of the correlation id.
 const CORRELATION_BYTES: usize = 4;
+/// Bytes in front of a frame, which say how long it is.
+const LENGTH_BYTES: usize = 4;
 
 /// A handle; clones share the connection, which ends with the last of them.
 #[derive(Clone, Debug)]
@@ -76,26 +82,43 @@ struct Waiting {
 type Queue = Arc<Mutex<VecDeque<Waiting>>>;
 
 impl Connection {
-    /// Connects to `host:port` and learns what the broker speaks.
+    /// Connects to `host:port` and learns what the broker speaks. Of a name with several addresses, the first
+    /// that answers will do; each is given `socket.connection.setup.timeout.ms`.
     pub async fn connect(address: &str, config: &ClientConfig) -> Result<Self> {
+        Self::connect_counted(address, config, Arc::default()).await
+    }
+
+    pub(crate) async fn connect_counted(
+        address: &str,
+        config: &ClientConfig,
+        counters: Arc<NodeCounters>,
+    ) -> Result<Self> {
         let failed = |reason: String| Error::Connect { address: address.to_owned(), reason };
         let limit = config.socket_connection_setup_timeout;
-        let stream = match timeout(limit, TcpStream::connect(address)).await {
-            Ok(connected) => connected.map_err(|error| failed(error.to_string()))?,
-            Err(_) => return Err(failed(format!("no answer in {} ms", limit.as_millis()))),
-        };
+        let late = |_| format!("no answer in {} ms", limit.as_millis());
+        let resolved = timeout(limit, lookup_host(address)).await.map_err(late).map_err(failed)?;
+        let mut connected = Err("the name has no address".to_owned());
+        for each in resolved.map_err(|error| failed(error.to_string()))? {
+            let attempt = timeout(limit, TcpStream::connect(each)).await;
+            connected = attempt.map_err(late).and_then(|attempt| attempt.map_err(|error| error.to_string()));
+            if connected.is_ok() {
+                break;
+            }
+        }
+        let stream = connected.map_err(failed)?;
         stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
-        let mut connection = Self::over(stream, address, config);
+        let mut connection = Self::over(stream, address, config, counters);
         let answer = connection.negotiate().await?;
         let ranges = answer.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
         connection.versions = Arc::new(ranges.collect());
         Ok(connection)
     }
 
-    fn over(stream: TcpStream, address: &str, config: &ClientConfig) -> Self {
+    fn over(stream: TcpStream, address: &str, config: &ClientConfig, counters: Arc<NodeCounters>) -> Self {
         let (outgoing, requests) = mpsc::channel(OUTGOING_MAX);
         let give_up = Arc::new(Notify::new());
-        tokio::spawn(run(stream, requests, Arc::clone(&give_up), address.to_owned()));
+        let idle_max = config.connections_max_idle;
+        tokio::spawn(run(stream, requests, Arc::clone(&give_up), address.to_owned(), idle_max, counters));
         let shared = Shared {
             address: address.to_owned(),
             client_id: config.client_id.clone(),
@@ -207,10 +230,10 @@ impl Connection {
         let waiting = Some(Waiting { correlation_id, reply });
         timeout_at(deadline, self.enqueue(Outgoing { frame, waiting })).await.map_err(|_| late(self))??;
         Ok(async move {
-            match timeout_at(deadline, answer).await {
-                Ok(answered) => answered.unwrap_or_else(|_| Err(connection.lost("closed"))),
-                Err(_) => Err(late(&connection)),
-            }
+            let answered = timeout_at(deadline, answer).await.map_err(|_| late(&connection))?;
+            let frame = answered.unwrap_or_else(|_| Err(connection.lost("closed")))?;
+            connection.tell::<R>(version, correlation_id, true, || frame.clone());
+            Ok(frame)
         })
     }
 
@@ -218,7 +241,30 @@ impl Connection {
         let correlation_id = self.shared.next_correlation_id.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let frame = encode_request(request, version, correlation_id, Some(&self.shared.client_id))
             .map_err(|error| Error::malformed(format!("{} version {version}", R::NAME), error))?;
+        let body = || frame.iter().flatten().copied().skip(LENGTH_BYTES).collect();
+        self.tell::<R>(version, correlation_id, false, body);
         Ok((frame, correlation_id))
+    }
+
+    /// Of a frame, to whoever listens to [`FRAMES`].
+    fn tell<R: Request>(
+        &self,
+        version: i16,
+        correlation_id: i32,
+        is_answer: bool,
+        frame: impl FnOnce() -> Bytes,
+    ) {
+        if tracing::enabled!(target: FRAMES, tracing::Level::TRACE) {
+            tracing::trace!(
+                target: FRAMES,
+                address = self.address(),
+                api = R::KEY as i16,
+                version,
+                correlation_id,
+                is_answer,
+                frame = &*frame()
+            );
+        }
     }
 
     async fn enqueue(&self, outgoing: Outgoing) -> Result<()> {
@@ -263,14 +309,18 @@ async fn run(
     mut requests: mpsc::Receiver<Outgoing>,
     give_up: Arc<Notify>,
     address: String,
+    idle_max: Duration,
+    counters: Arc<NodeCounters>,
 ) {
+    counters.connections_created.add(1);
     let (read, write) = stream.into_split();
     let waiting = Queue::default();
     let reason = tokio::select! {
-        reason = write_requests(write, &mut requests, &waiting) => reason,
-        reason = read_answers(read, &waiting) => reason,
+        reason = write_requests(write, &mut requests, &waiting, idle_max, &counters) => reason,
+        reason = read_answers(read, &waiting, &counters) => reason,
         () = give_up.notified() => "a request went unanswered for too long".to_owned(),
     };
+    counters.connections_closed.add(1);
     requests.close();
     let mut left: Vec<Waiting> = std::mem::take(&mut *waiting.lock()).into();
     while let Ok(outgoing) = requests.try_recv() {
@@ -290,12 +340,22 @@ async fn write_requests(
     socket: OwnedWriteHalf,
     requests: &mut mpsc::Receiver<Outgoing>,
     waiting: &Queue,
+    idle_max: Duration,
+    counters: &NodeCounters,
 ) -> String {
     let mut socket = BufWriter::with_capacity(WRITE_BUFFER_BYTES, socket);
-    while let Some(outgoing) = requests.recv().await {
+    loop {
+        let outgoing = match timeout(idle_max, requests.recv()).await {
+            Ok(Some(outgoing)) => outgoing,
+            Ok(None) => return "closed by this client".to_owned(),
+            Err(_) if waiting.lock().is_empty() => return "closed by this client, being idle".to_owned(),
+            Err(_) => continue,
+        };
         // Before the bytes, for the answer may be quicker than the next line.
         waiting.lock().extend(outgoing.waiting);
+        counters.requests.add(1);
         for segment in outgoing.frame {
+            counters.outgoing_bytes.add(segment.len());
             if let Err(error) = socket.write_all(&segment).await {
                 return error.to_string();
             }
@@ -306,15 +366,16 @@ async fn write_requests(
             return error.to_string();
         }
     }
-    "closed by this client".to_owned()
 }
 
-async fn read_answers(mut socket: OwnedReadHalf, waiting: &Queue) -> String {
+async fn read_answers(mut socket: OwnedReadHalf, waiting: &Queue, counters: &NodeCounters) -> String {
     loop {
         let frame = match read_frame(&mut socket).await {
             Ok(frame) => frame,
             Err(reason) => return reason,
         };
+        counters.responses.add(1);
+        counters.incoming_bytes.add(frame.len() + LENGTH_BYTES);
         let Some(head) = waiting.lock().pop_front() else {
             return "an answer that nobody asked for".to_owned();
         };

@@ -1,4 +1,5 @@
-//! Finding the broker that looks after a group, and asking it again when it has moved or is not ready.
+//! Finding the broker that looks after a group or a transactional id, and asking it again when it has moved or
+//! is not ready.
 
 use std::{collections::HashMap, future::Future};
 
@@ -7,10 +8,32 @@ use millstream_types::{BrokerId, ErrorCode};
 
 use crate::{Client, Connection, Error, Result};
 
-/// Where each group's coordinator was last found.
-pub(crate) type Coordinators = HashMap<String, BrokerId>;
+/// What a coordinator is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CoordinatorOf {
+    Group,
+    Transaction,
+}
 
-const KEY_TYPE_GROUP: i8 = 0;
+impl CoordinatorOf {
+    fn to_wire(self) -> i8 {
+        match self {
+            Self::Group => 0,
+            Self::Transaction => 1,
+        }
+    }
+
+    fn name(self, key: &str) -> String {
+        match self {
+            Self::Group => format!("group {key}"),
+            Self::Transaction => format!("transactional id {key}"),
+        }
+    }
+}
+
+/// Where each coordinator was last found.
+pub(crate) type Coordinators = HashMap<(CoordinatorOf, String), BrokerId>;
+
 /// From here on one request may name many keys, and must use the list for one.
 const VERSION_WITH_MANY_KEYS: i16 = 4;
 
@@ -25,7 +48,21 @@ impl Client {
     where
         F: Future<Output = Result<T>>,
     {
-        self.retry(&format!("{what} of group {group}"), || self.at_coordinator(group, &ask)).await
+        self.with_coordinator_of(CoordinatorOf::Group, what, group, ask).await
+    }
+
+    pub(crate) async fn with_coordinator_of<T, F>(
+        &self,
+        of: CoordinatorOf,
+        what: &str,
+        key: &str,
+        ask: impl Fn(Connection) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let what = format!("{what} of {}", of.name(key));
+        self.retry(&what, || self.at_coordinator_of(of, key, &ask)).await
     }
 
     /// Asks the group's coordinator once.
@@ -33,25 +70,42 @@ impl Client {
     where
         F: Future<Output = Result<T>>,
     {
-        let connection = self.coordinator(group).await?;
+        self.at_coordinator_of(CoordinatorOf::Group, group, ask).await
+    }
+
+    async fn at_coordinator_of<T, F>(
+        &self,
+        of: CoordinatorOf,
+        key: &str,
+        ask: impl Fn(Connection) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let id = self.known(of, key).await?;
+        let connection = self.broker(id).await.inspect_err(|_| self.forget(of, key))?;
         let answer = ask(connection).await;
         if answer.as_ref().is_err_and(points_elsewhere) {
-            self.forget_coordinator(group);
+            self.forget(of, key);
         }
         answer
     }
 
-    async fn coordinator(&self, group: &str) -> Result<Connection> {
-        let id = self.known_coordinator(group).await?;
-        self.broker(id).await.inspect_err(|_| self.forget_coordinator(group))
-    }
-
     /// The group's coordinator, whose address the metadata knows.
     pub(crate) async fn known_coordinator(&self, group: &str) -> Result<BrokerId> {
-        let known = self.coordinators().lock().get(group).copied();
+        self.known(CoordinatorOf::Group, group).await
+    }
+
+    /// Where the group's coordinator was last found.
+    pub(crate) fn found_coordinator(&self, group: &str) -> Option<BrokerId> {
+        self.coordinators().lock().get(&(CoordinatorOf::Group, group.to_owned())).copied()
+    }
+
+    async fn known(&self, of: CoordinatorOf, key: &str) -> Result<BrokerId> {
+        let known = self.coordinators().lock().get(&(of, key.to_owned())).copied();
         let id = match known {
             Some(id) => id,
-            None => self.find_coordinator(group).await?,
+            None => self.find(of, key).await?,
         };
         if !self.metadata().brokers.contains_key(&id) {
             self.refresh([]).await?;
@@ -60,17 +114,21 @@ impl Client {
     }
 
     pub(crate) fn forget_coordinator(&self, group: &str) {
-        self.coordinators().lock().remove(group);
+        self.forget(CoordinatorOf::Group, group);
     }
 
-    async fn find_coordinator(&self, group: &str) -> Result<BrokerId> {
+    fn forget(&self, of: CoordinatorOf, key: &str) {
+        self.coordinators().lock().remove(&(of, key.to_owned()));
+    }
+
+    async fn find(&self, of: CoordinatorOf, key: &str) -> Result<BrokerId> {
         let connection = self.any_broker().await?;
         let version = connection.version_of::<FindCoordinatorRequest>()?;
-        let mut request = FindCoordinatorRequest { key_type: KEY_TYPE_GROUP, ..Default::default() };
+        let mut request = FindCoordinatorRequest { key_type: of.to_wire(), ..Default::default() };
         if version >= VERSION_WITH_MANY_KEYS {
-            request.coordinator_keys = vec![group.to_owned()];
+            request.coordinator_keys = vec![key.to_owned()];
         } else {
-            request.key = group.to_owned();
+            request.key = key.to_owned();
         }
         let answer = connection.send(version, &request).await?;
         let (code, message, node) = match answer.coordinators.into_iter().next() {
@@ -79,13 +137,13 @@ impl Client {
         };
         match (ErrorCode::from_code(code), BrokerId::from_wire(node)) {
             (ErrorCode::None, Some(id)) => {
-                self.coordinators().lock().insert(group.to_owned(), id);
+                self.coordinators().lock().insert((of, key.to_owned()), id);
                 Ok(id)
             }
             (ErrorCode::None, None) => {
                 Err(Error::malformed("the answer to FindCoordinator", "no broker in it"))
             }
-            (code, _) => Err(Error::kafka(code, format!("coordinator of group {group}"), message)),
+            (code, _) => Err(Error::kafka(code, format!("coordinator of {}", of.name(key)), message)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millstream_types::{ErrorCode, TopicPartition};
+use millstream_types::{ErrorCode, Offset, TopicPartition};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -43,9 +43,21 @@ pub enum Error {
     /// Neither a position nor a committed offset, and `auto.offset.reset` is `none`.
     #[error("no offset is committed for {}, and auto.offset.reset is none", names(.partitions))]
     NoOffset { partitions: Vec<TopicPartition> },
+    /// The log no longer has what was read before this position: a leader without it was elected, or the topic
+    /// was made anew. Told if `auto.offset.reset` is `none`, or the caller chose the offset.
+    #[error("the log of {partition} no longer has what was read before offset {position}{}", up_to(.common))]
+    Truncated {
+        partition: TopicPartition,
+        position: Offset,
+        /// Up to here the log still is what was read, if that is known.
+        common: Option<Offset>,
+    },
     /// A wait was ended from elsewhere, with a `ConsumerWaker`.
     #[error("woken up")]
     WokenUp,
+    /// The call does not fit what was called before it.
+    #[error("{0}")]
+    IllegalState(&'static str),
     /// The producer or client was closed before the call could finish.
     #[error("{0} is closed")]
     Closed(&'static str),
@@ -65,6 +77,10 @@ fn versions(client: &(i16, i16), broker: &Option<(i16, i16)>) -> String {
         None => "at all".to_owned(),
         Some((min, max)) => format!("in a version of this client's ({low}-{high}), but {min}-{max}"),
     }
+}
+
+fn up_to(common: &Option<Offset>) -> String {
+    common.map(|offset| format!("; up to offset {offset} it does")).unwrap_or_default()
 }
 
 fn names(partitions: &[TopicPartition]) -> String {
@@ -103,9 +119,26 @@ impl Error {
             | Self::Config { .. }
             | Self::RecordTooLarge { .. }
             | Self::NoOffset { .. }
+            | Self::Truncated { .. }
             | Self::WokenUp
+            | Self::IllegalState(_)
             | Self::Closed(_) => false,
         }
+    }
+
+    /// Whether a transactional producer is of no use any more: another has taken its id, or the coordinator
+    /// and it do not agree on what was done. After any other error its transaction can be aborted.
+    pub fn is_fatal(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                ErrorCode::ProducerFenced
+                    | ErrorCode::InvalidProducerEpoch
+                    | ErrorCode::InvalidTxnState
+                    | ErrorCode::InvalidProducerIdMapping
+                    | ErrorCode::TransactionalIdAuthorizationFailed
+            )
+        )
     }
 
     /// Whether what this client knows of the cluster may be out of date.

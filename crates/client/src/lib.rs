@@ -5,6 +5,7 @@
 //! has Kafka's names and defaults. Every failure is an [`Error`], which says whether trying again can help.
 
 mod admin;
+pub mod blocking;
 mod client;
 pub mod config;
 mod connection;
@@ -13,17 +14,23 @@ mod coordinator;
 mod error;
 mod group;
 mod metadata;
+mod metrics;
 mod producer;
 
 pub use admin::{
+    AclBinding, AclEntry, AclOperation, AclPatternType, AclPermission, AclResource, AclResourceType,
     ActiveProducer, Admin, ApiSupport, ClusterBroker, ClusterDescription, CommittedOffset, ConfigChange,
     ConfigEntry, ConfigResource, ConfigResourceKind, ConfigSource, ConfigSynonym, CreatedTopic,
-    EligibleLeaders, Feature, Features, GroupDescription, GroupListing, GroupMember, ListedOffset, LogDir,
-    LogDirReplica, NewTopic, OffsetSpec, Quorum, QuorumReplica, TopicPartitions, UpgradeType,
+    DelegationToken, ElectionType, EligibleLeaders, Feature, Features, GroupDescription, GroupListing,
+    GroupMember, HangingTransaction, ListedOffset, LogDir, LogDirReplica, NewTopic, OffsetSpec, Principal,
+    Quorum, QuorumReplica, QuotaEntity, QuotaMatch, Reassignment, Replica, ScramCredential,
+    ScramCredentialInfo, ScramMechanism, ShareGroupDescription, ShareGroupMember, ShareOffset,
+    StreamsGroupDescription, StreamsGroupMember, StreamsTasks, Subtopology, TopicPartitions,
+    TransactionDescription, TransactionFilter, TransactionListing, UpgradeType,
 };
 pub use client::Client;
 pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, OffsetReset, ProducerConfig};
-pub use connection::Connection;
+pub use connection::{Connection, FRAMES};
 pub use consumer::{
     AssignmentStrategy, Commit, Consumer, ConsumerEvent, ConsumerRecord, ConsumerWaker, Progress,
 };
@@ -32,4 +39,5 @@ pub use group::{
     Assignment, Election, Generation, GroupConfig, GroupEvent, GroupMembership, GroupProtocol, JoinedMember,
 };
 pub use metadata::{Broker, Metadata, Partition, Topic};
-pub use producer::{Delivery, Producer, ProducerRecord, RecordMetadata};
+pub use metrics::Metric;
+pub use producer::{ConsumerGroupMetadata, Delivery, Producer, ProducerRecord, RecordMetadata};

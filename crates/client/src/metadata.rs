@@ -54,7 +54,13 @@ pub struct Metadata {
     pub brokers: BTreeMap<BrokerId, Broker>,
     pub topics: BTreeMap<TopicName, Topic>,
     names: HashMap<Uuid, TopicName>,
+    /// The ids that topics of a name have had one after the other, the last of them now. A broker that lags
+    /// behind may still answer with an earlier one.
+    ids: HashMap<TopicName, Vec<Uuid>>,
 }
+
+/// As many ids of one name are remembered.
+const IDS_MAX: usize = 8;
 
 impl Metadata {
     pub fn topic(&self, name: &TopicName) -> Option<&Topic> {
@@ -78,6 +84,11 @@ impl Metadata {
     /// Takes an answer in: brokers are replaced, topics replaced where they are mentioned, and forgotten
     /// where the broker says that they do not exist. Returns what was wrong with each topic in trouble.
     pub(crate) fn update(&mut self, answer: MetadataResponse) -> Vec<(TopicName, Error)> {
+        let is_other = |id: &String| self.cluster_id.as_ref().is_some_and(|known| known != id);
+        if answer.cluster_id.as_ref().is_some_and(is_other) {
+            // Another cluster at the same address: nothing that is known holds there.
+            *self = Self::default();
+        }
         self.cluster_id = answer.cluster_id;
         self.controller = BrokerId::from_wire(answer.controller_id);
         let brokers = answer.brokers.into_iter().filter_map(|broker| {
@@ -95,6 +106,7 @@ impl Metadata {
             match ErrorCode::from_code(topic.error_code) {
                 ErrorCode::None | ErrorCode::LeaderNotAvailable => self.update_topic(name, topic),
                 code => {
+                    // Its id is still that of the name's last topic, if an earlier one is heard of again.
                     if let Some(id) = self.topics.remove(&name).and_then(|known| known.id) {
                         self.names.remove(&id);
                     }
@@ -107,8 +119,15 @@ impl Metadata {
 
     fn update_topic(&mut self, name: TopicName, answer: MetadataResponseTopic) {
         let id = (!answer.topic_id.is_zero()).then_some(answer.topic_id);
+        if id.is_some_and(|id| !self.is_news(&name, id)) {
+            return;
+        }
         // A topic of another id is another topic, and its epochs begin anew.
-        let known = self.topics.remove(&name).filter(|known| known.id == id);
+        let known = self.topics.remove(&name);
+        if let Some(former) = known.as_ref().and_then(|known| known.id).filter(|former| id != Some(*former)) {
+            self.names.remove(&former);
+        }
+        let known = known.filter(|known| known.id == id);
         let ids = |raw: Vec<i32>| raw.into_iter().map(BrokerId).collect();
         let partitions = answer.partitions.into_iter().map(|partition| {
             let number = PartitionId(partition.partition_index);
@@ -133,6 +152,19 @@ impl Metadata {
             self.names.insert(id, name.clone());
         }
         self.topics.insert(name, topic);
+    }
+
+    /// Whether an answer with this id is not of an earlier topic of the name.
+    fn is_news(&mut self, name: &TopicName, id: Uuid) -> bool {
+        let ids = self.ids.entry(name.clone()).or_default();
+        if let Some(index) = ids.iter().position(|known| *known == id) {
+            return index + 1 == ids.len();
+        }
+        if ids.len() == IDS_MAX {
+            ids.remove(0);
+        }
+        ids.push(id);
+        true
     }
 }
 
@@ -173,6 +205,38 @@ mod tests {
         assert_eq!(metadata.leader(&partition()), Some(BrokerId(2)));
         metadata.update(answer(8, 0, 1, ErrorCode::None));
         assert_eq!(metadata.leader(&partition()), Some(BrokerId(1)));
+        assert_eq!(metadata.topic_name(Uuid(7)), None);
+    }
+
+    #[test]
+    fn a_broker_that_lags_behind_does_not_bring_an_earlier_topic_back() {
+        let mut metadata = Metadata::default();
+        for id in [7, 8] {
+            metadata.update(answer(id, 5, 1, ErrorCode::None));
+        }
+        metadata.update(answer(7, 9, 2, ErrorCode::None));
+        let id = |metadata: &Metadata| metadata.topic(&partition().topic).and_then(|topic| topic.id);
+        assert_eq!((id(&metadata), metadata.leader(&partition())), (Some(Uuid(8)), Some(BrokerId(1))));
+        // One that does not know it yet, and then knows it.
+        metadata.update(answer(0, -1, -1, ErrorCode::UnknownTopicOrPartition));
+        metadata.update(answer(7, 9, 2, ErrorCode::None));
+        assert_eq!(id(&metadata), None);
+        metadata.update(answer(8, 5, 1, ErrorCode::None));
+        assert_eq!(id(&metadata), Some(Uuid(8)));
+    }
+
+    #[test]
+    fn of_another_cluster_nothing_is_kept() {
+        let mut metadata = Metadata::default();
+        let of = |cluster: &str, id| MetadataResponse {
+            cluster_id: Some(cluster.to_owned()),
+            ..answer(id, 5, 1, ErrorCode::None)
+        };
+        metadata.update(of("one", 7));
+        metadata.update(of("one", 8));
+        metadata.update(of("two", 7));
+        assert_eq!(metadata.topic(&partition().topic).and_then(|topic| topic.id), Some(Uuid(7)));
+        assert_eq!(metadata.topic_name(Uuid(8)), None);
     }
 
     #[test]

@@ -164,7 +164,7 @@ fn round(dir: &LogDir, logs: Vec<Arc<Log>>) -> Round {
         dir.shared.tell(&logs);
         return Round::Done;
     }
-    let synced = match sync(dir, &logs, &pending) {
+    let synced = match dir.turns.flush(|| sync(dir, &logs, &pending)) {
         Ok(synced) => synced,
         Err(error) => {
             dir.poison(&error);

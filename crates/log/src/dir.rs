@@ -15,6 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     bounds::Bounds,
     checkpoint::Offsets,
+    cold::DiskTurns,
     committer::CommitQueue,
     error::{Offline, RAISE_THE_LIMIT, StorageError},
     fs::{Dir, Fs, Lock},
@@ -79,6 +80,7 @@ pub(crate) struct LogDir {
     pub(crate) device: u64,
     pub(crate) bounds: Bounds,
     pub(crate) queue: CommitQueue,
+    pub(crate) turns: DiskTurns,
     pub(crate) shared: Arc<Shared>,
     pub(crate) offline: OnceLock<Offline>,
     /// What the checkpoint of log start offsets on the disk says, once it was written.

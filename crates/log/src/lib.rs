@@ -11,6 +11,7 @@
 mod bounds;
 mod checkpoint;
 mod clean_shutdown;
+mod cold;
 mod committer;
 mod config;
 mod dir;
@@ -29,13 +30,14 @@ mod scan;
 mod segment;
 mod txn_index;
 
+pub use cold::ColdReads;
 pub use config::{CleanupPolicy, LogConfig, TopicCompression};
 pub use dir::{Durability, FlushListener, FlushWith};
 pub use dirs::{DirInfo, Intervals, LogDirs, OfflinePartition, OpenOptions, Progress, Recovery};
 pub use error::{AppendError, LogError, Offline, OpenError, ReadError, StorageError};
 pub use leader_epoch::EpochStart;
 pub use log::{
-    AppendInfo, AppendOptions, ColdReads, Cut, Isolation, Judged, Log, ReadRequest, ReadResult,
+    AppendInfo, AppendOptions, Cut, Isolation, Judged, Log, ReadRequest, ReadResult,
     TimestampOffset,
 };
 pub use producer::{ActiveProducer, Origin};

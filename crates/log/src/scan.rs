@@ -12,7 +12,7 @@ use millstream_types::Offset;
 use crate::fs::File;
 
 /// Read at a time: holds the headers of many small batches and costs little for one of a large batch.
-const CHUNK_BYTES: usize = 4096;
+pub(crate) const CHUNK_BYTES: usize = 4096;
 /// From the batch's start to what its checksum covers.
 const CHECKED_FROM: usize = 21;
 /// Control batches are tiny; a larger one is not read.

@@ -16,12 +16,13 @@ use millstream_types::{Offset, TimestampMs};
 use parking_lot::Mutex;
 
 use crate::{
+    cold::ColdReads,
     config::LogConfig,
     error::{At, ReadError, StorageError},
     fs::{File, Fs, OpenMode},
     index::{Entry, OffsetEntry, SparseIndex, TimeEntry},
     names::{INDEX, LOG, TIME_INDEX, TXN_INDEX, file_path},
-    scan::{HeaderWalk, Invalid, Located, verify_crc},
+    scan::{CHUNK_BYTES, HeaderWalk, Invalid, Located, verify_crc},
     txn_index::TxnIndex,
 };
 
@@ -156,7 +157,7 @@ impl Segment {
     /// Whether the batch that an entry names has its timestamp: an index has no checksum, and what it says alone
     /// is not enough to delete records or to pass over them.
     pub(crate) fn vouches_for(&self, fs: &dyn Fs, entry: TimeEntry) -> Result<bool, ReadError> {
-        let named = self.locate(fs, entry.offset, self.size())?;
+        let named = self.locate(fs, entry.offset, self.size(), ColdReads::Wait)?;
         let right = named.is_some_and(|batch| batch.header.max_timestamp() == Some(entry.timestamp));
         if !right {
             tracing::warn!(path = %self.time_index.path().display(), ?entry, "an entry is wrong");
@@ -243,16 +244,29 @@ impl Segment {
 
     /// The batch that holds `offset` or, if compaction left a gap there, the first one after it. None when
     /// there is none before `end`.
-    pub(crate) fn locate(&self, fs: &dyn Fs, offset: Offset, end: u64) -> Result<Option<Located>, ReadError> {
+    pub(crate) fn locate(
+        &self,
+        fs: &dyn Fs,
+        offset: Offset,
+        end: u64,
+        cold: ColdReads,
+    ) -> Result<Option<Located>, ReadError> {
+        let walk_from = |position| {
+            let file = self.file(fs)?;
+            if cold == ColdReads::Refuse && !file.is_cached(position, CHUNK_BYTES) {
+                return Err(ReadError::WouldBlock);
+            }
+            Ok(self.walk(fs, position, end)?)
+        };
         if let Some(position) = self.hint(offset).filter(|position| *position < end)
-            && let Ok(Some(found)) = self.walk(fs, position, end)?.next().at("read", &self.path)?
+            && let Ok(Some(found)) = walk_from(position)?.next().at("read", &self.path)?
             && found.header.base_offset() == offset
         {
             return Ok(Some(found));
         }
         let entry = self.index.last_where(fs, |entry| entry.last_offset <= offset)?;
         if let Some(entry) = entry.filter(|entry| entry.position < end) {
-            let first = self.walk(fs, entry.position, end)?.next().at("read", &self.path)?;
+            let first = walk_from(entry.position)?.next().at("read", &self.path)?;
             // The entry is only a hint; what it leads to must be the batch that it was made for.
             match first {
                 Ok(Some(batch)) if batch.header.last_offset() == entry.last_offset => {

@@ -2,6 +2,7 @@
 //! work with any Kafka.
 
 mod command;
+mod completion;
 mod demo;
 mod tools;
 mod up;
@@ -28,6 +29,10 @@ enum Command {
     Verb(command::Command),
     /// Make links by the names of Kafka's command line tools
     InstallTools(tools::InstallArguments),
+    /// Print a script that completes command lines, ours and those of Kafka's tools, in a shell
+    Completion(completion::Arguments),
+    #[command(hide = true)]
+    Complete(completion::CompleteArguments),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +46,8 @@ fn main() -> ExitCode {
         Command::Up(arguments) => up::run(arguments),
         Command::Verb(command) => Ok(command::run(command)),
         Command::InstallTools(arguments) => tools::install(&arguments),
+        Command::Completion(arguments) => completion::script(&arguments),
+        Command::Complete(arguments) => completion::complete(&arguments, &Arguments::command()),
     };
     match outcome {
         Ok(code) => code,

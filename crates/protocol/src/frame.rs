@@ -10,17 +10,10 @@ use crate::{
     ApiKey, Request, RequestHeader, ResponseHeader, request_header_version, response_header_version,
 };
 
-/// The target of the `tracing` events (level TRACE) that tell of requests written and answers read: `api`,
-/// `version`, `correlation_id`, `bytes` of the frame, `body`, and `is_answer`.
-pub const FRAMES: &str = "millstream_protocol::frames";
-
 /// The segments of a request's frame, its length in front.
 pub type Frame = VecDeque<Bytes>;
 /// The same of a response, whose records may lie in files.
 pub type ResponseFrame = VecDeque<Payload>;
-
-/// Of the length in front of a frame.
-const LENGTH_BYTES: usize = 4;
 
 pub fn encode_request<R: Request>(
     request: &R,
@@ -38,15 +31,6 @@ pub fn encode_request<R: Request>(
     let mut w = Writer::new();
     header.write(&mut w, request_header_version(R::KEY, version))?;
     request.write(&mut w, version)?;
-    tracing::trace!(
-        target: FRAMES,
-        api = R::KEY.name(),
-        version,
-        correlation_id,
-        bytes = w.len() + LENGTH_BYTES,
-        is_answer = false,
-        body = ?request
-    );
     Ok(with_length(w)?.into_iter().map(Payload::into_bytes).collect())
 }
 
@@ -66,20 +50,9 @@ pub fn encode_response<R: Message>(
 
 /// From a frame without its length: the correlation id and the answer to a request of `version`.
 pub fn decode_response<R: Request>(frame: Bytes, version: i16) -> Result<(i32, R::Response), DecodeError> {
-    let bytes = frame.len() + LENGTH_BYTES;
     let mut r = Reader::new(frame);
     let header = ResponseHeader::read(&mut r, response_header_version(R::KEY, version))?;
-    let response = R::Response::read(&mut r, version)?;
-    tracing::trace!(
-        target: FRAMES,
-        api = R::KEY.name(),
-        version,
-        correlation_id = header.correlation_id,
-        bytes,
-        is_answer = true,
-        body = ?response
-    );
-    Ok((header.correlation_id, response))
+    Ok((header.correlation_id, R::Response::read(&mut r, version)?))
 }
 
 fn with_length(w: Writer) -> Result<ResponseFrame, EncodeError> {

@@ -11,16 +11,16 @@ mod header;
 pub mod messages;
 
 pub use api_versions::{KAFKA_VERSION, api_versions, offered_versions};
-pub use frame::{FRAMES, Frame, ResponseFrame, decode_response, encode_request, encode_response};
+pub use frame::{Frame, ResponseFrame, decode_response, encode_request, encode_response};
 pub use header::{HeaderError, read_request_header, request_header_version, response_header_version};
 pub use messages::{ApiKey, RequestHeader, ResponseHeader};
 
 use millstream_types::codec::Message;
 
 /// A request knows its API and what answers it.
-pub trait Request: Message + std::fmt::Debug {
+pub trait Request: Message {
     const KEY: ApiKey;
-    type Response: Message + std::fmt::Debug;
+    type Response: Message;
 }
 
 /// What every generated file uses.

@@ -1,6 +1,6 @@
-//! Starting a real Apache Kafka: one node, broker and controller in one (KRaft), from jars with `java`
-//! directly. Settings that Millstream has by default (replication factor 1 of internal topics, no initial
-//! rebalance delay) are given to it; everything else is Kafka's own default.
+//! Starting a real Apache Kafka: broker and controller in one (KRaft), from jars with `java` directly.
+//! Settings that Millstream has by default (replication factor 1 of internal topics, no initial rebalance
+//! delay) are given to it; everything else is Kafka's own default.
 
 use std::{fs, path::Path};
 
@@ -81,6 +81,8 @@ fn server_properties(place: &Place) -> Result<String> {
         // After a kill the controller first waits for the earlier registration to expire.
         ("broker.heartbeat.interval.ms", "1000".to_owned()),
         ("broker.session.timeout.ms", "6000".to_owned()),
+        // A broker on a busy machine should wait for its controller, not end.
+        ("initial.broker.registration.timeout.ms", "240000".to_owned()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .to_vec();

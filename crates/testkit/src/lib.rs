@@ -6,6 +6,7 @@
 //! started it, its directory with it. The crate knows the wire protocol, for requests that no client
 //! library would send, and nothing of the broker's insides.
 
+mod cluster;
 mod kafka;
 mod millstream;
 mod paths;
@@ -16,6 +17,7 @@ mod tools;
 mod wait;
 mod wire;
 
+pub use cluster::Cluster;
 pub use paths::{cache_dir, kafka_libs, millstream_binary, repository};
 pub use process::{Finished, Process, Program};
 pub use target::{Kind, Running, Target, TargetOptions};

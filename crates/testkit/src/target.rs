@@ -18,13 +18,14 @@ use crate::{
     wait::wait_until,
 };
 
-/// How long a broker may take until it serves: a cold JVM on a busy machine, or a long recovery.
-const START_LIMIT: Duration = Duration::from_secs(120);
+/// How long a broker may take until it serves: a cold JVM on a busy machine, or a long recovery. A Kafka that
+/// was killed also waits for its earlier registration to end, and on few cores for its own controller.
+const START_LIMIT: Duration = Duration::from_secs(300);
 
 /// How long a broker may take to end after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// A port that was free when it was chosen may be gone when the broker binds it.
-const PORT_TRIES: u32 = 3;
+pub(crate) const PORT_TRIES: u32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -94,18 +95,7 @@ impl Target {
             Some(kind) => kind,
             None => Kind::from_env()?,
         };
-        let mut temporary = None;
-        let root = match &options.dir {
-            Some(dir) => dir.clone(),
-            None => {
-                let made = tempfile::Builder::new().prefix("millstream-test-").tempdir()?;
-                temporary.insert(made).path().to_owned()
-            }
-        };
-        fs::create_dir_all(&root).with_context(|| root.display().to_string())?;
-        let place = Place { root: root.canonicalize()?, options, port: free_port()? };
-        let mut running =
-            Running { kind, place, ready: Ready::default(), process: None, _temporary: temporary };
+        let mut running = Running::new(kind, options, free_port()?)?;
         for tries_left in (0..PORT_TRIES).rev() {
             running.start_again()?;
             match running.wait_ready() {
@@ -167,6 +157,21 @@ pub struct Running {
 }
 
 impl Running {
+    /// Stopped as yet.
+    pub(crate) fn new(kind: Kind, options: TargetOptions, port: u16) -> Result<Self> {
+        let mut temporary = None;
+        let root = match &options.dir {
+            Some(dir) => dir.clone(),
+            None => {
+                let made = tempfile::Builder::new().prefix("millstream-test-").tempdir()?;
+                temporary.insert(made).path().to_owned()
+            }
+        };
+        fs::create_dir_all(&root).with_context(|| root.display().to_string())?;
+        let place = Place { root: root.canonicalize()?, options, port };
+        Ok(Self { kind, place, ready: Ready::default(), process: None, _temporary: temporary })
+    }
+
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -260,7 +265,7 @@ impl Running {
         Ok(())
     }
 
-    fn port_was_taken(&self) -> bool {
+    pub(crate) fn port_was_taken(&self) -> bool {
         let output = self.process.as_ref().map(Process::output).unwrap_or_default();
         output.contains("Address already in use")
     }

@@ -14,16 +14,21 @@ use crate::{
 };
 
 /// The script's name, and the class that it starts.
-const TOOLS: [(&str, &str); 22] = [
+const TOOLS: &[(&str, &str)] = &[
+    ("kafka-acls", "org.apache.kafka.tools.AclCommand"),
     ("kafka-broker-api-versions", "org.apache.kafka.tools.BrokerApiVersionsCommand"),
+    ("kafka-client-metrics", "org.apache.kafka.tools.ClientMetricsCommand"),
     ("kafka-cluster", "org.apache.kafka.tools.ClusterTool"),
     ("kafka-configs", "kafka.admin.ConfigCommand"),
     ("kafka-console-consumer", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
     ("kafka-console-producer", "org.apache.kafka.tools.ConsoleProducer"),
+    ("kafka-console-share-consumer", "org.apache.kafka.tools.consumer.ConsoleShareConsumer"),
     ("kafka-consumer-groups", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
     ("kafka-consumer-perf-test", "org.apache.kafka.tools.ConsumerPerformance"),
+    ("kafka-delegation-tokens", "org.apache.kafka.tools.DelegationTokenCommand"),
     ("kafka-delete-records", "org.apache.kafka.tools.DeleteRecordsCommand"),
     ("kafka-dump-log", "org.apache.kafka.tools.DumpLogSegments"),
+    ("kafka-e2e-latency", "org.apache.kafka.tools.EndToEndLatency"),
     ("kafka-features", "org.apache.kafka.tools.FeatureCommand"),
     ("kafka-get-offsets", "org.apache.kafka.tools.GetOffsetShell"),
     ("kafka-groups", "org.apache.kafka.tools.GroupsCommand"),
@@ -32,7 +37,13 @@ const TOOLS: [(&str, &str); 22] = [
     ("kafka-metadata-quorum", "org.apache.kafka.tools.MetadataQuorumCommand"),
     ("kafka-metadata-shell", "org.apache.kafka.shell.MetadataShell"),
     ("kafka-producer-perf-test", "org.apache.kafka.tools.ProducerPerformance"),
+    ("kafka-reassign-partitions", "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"),
+    ("kafka-replica-verification", "org.apache.kafka.tools.ReplicaVerificationTool"),
+    ("kafka-server-start", "kafka.Kafka"),
+    ("kafka-share-groups", "org.apache.kafka.tools.consumer.group.ShareGroupCommand"),
     ("kafka-storage", "kafka.tools.StorageTool"),
+    ("kafka-streams-application-reset", "org.apache.kafka.tools.StreamsResetter"),
+    ("kafka-streams-groups", "org.apache.kafka.tools.streams.StreamsGroupCommand"),
     ("kafka-topics", "org.apache.kafka.tools.TopicCommand"),
     ("kafka-transactions", "org.apache.kafka.tools.TransactionsCommand"),
     ("kafka-verifiable-consumer", "org.apache.kafka.tools.VerifiableConsumer"),

@@ -31,17 +31,24 @@ const RECORDED: &str = "conformance/transcripts/recorded";
 /// Where cases run: a broker of their own, and a directory for their files.
 struct Stage {
     broker: Running,
+    /// The broker's id.
+    id: String,
     directory: tempfile::TempDir,
 }
 
 impl Stage {
     fn new() -> Self {
         let broker = Target::start(TargetOptions::default()).expect("a broker");
-        Self { broker, directory: tempfile::tempdir().expect("a directory") }
+        let endpoints = ["kafka-cluster", "list-endpoints", "--bootstrap-server", broker.bootstrap()];
+        let program = Program::new(millstream_binary().expect("a millstream")).args(endpoints);
+        let listed = program.run().expect("our tool runs").ok().expect("it ends well");
+        let id = listed.lines().nth(1).and_then(|line| line.split(' ').next()).expect("a broker").to_owned();
+        Self { broker, id, directory: tempfile::tempdir().expect("a directory") }
     }
 
     fn filled(&self, text: &str) -> String {
         text.replace("{b}", self.broker.bootstrap())
+            .replace("{id}", &self.id)
             .replace("{dir}", &self.directory.path().display().to_string())
             .replace("{data}", &self.broker.log_dir().display().to_string())
     }
@@ -93,7 +100,7 @@ fn ours(stage: &Stage, scripts: &[Script]) -> Vec<Transcript> {
 }
 
 /// What these print when they end comes from hooks that only the end of a JVM runs.
-const OWN_JVM: [&str; 1] = ["kafka-verifiable-producer"];
+const OWN_JVM: [&str; 2] = ["kafka-verifiable-consumer", "kafka-verifiable-producer"];
 
 /// All cases with Kafka's, nearly all in one JVM.
 fn theirs(stage: &Stage, scripts: &[Script]) -> Vec<Transcript> {

@@ -15,6 +15,13 @@ struct Rule {
     reason: &'static str,
 }
 
+/// On standard output.
+const STDOUT: &[Rule] = &[Rule {
+    pattern: r"(?m)^(Caused by: |\s*Suppressed: )?([a-z0-9]+\.)+[A-Za-z0-9$]+(Exception|Error)(: .*)?\n(\s+at .*\n|\s+\.\.\. \d+ more\n)+",
+    instead: "",
+    reason: "stack traces, where a tool prints them behind its message",
+}];
+
 /// On both outputs.
 const VALUES: &[Rule] = &[
     Rule {
@@ -39,9 +46,19 @@ const VALUES: &[Rule] = &[
         reason: "the broker's id is chosen by the test",
     },
     Rule {
-        pattern: r"Epoch: \d+",
-        instead: "Epoch: N",
+        pattern: r"(HighWatermark: +|Epoch: )\d+",
+        instead: "${1}N",
         reason: "offsets of the metadata log count what the broker did",
+    },
+    Rule {
+        pattern: r"CONTROLLER://127.0.0.1:\d+",
+        instead: "CONTROLLER://{c}",
+        reason: "a Kafka's controller listens on a port of its own, which the test does not choose",
+    },
+    Rule {
+        pattern: r#"("(topicId|id|incarnationId|directories?|voterDirectoryId|directoryId)":\[?)"[A-Za-z0-9_-]{22}""#,
+        instead: "${1}\"ID\"",
+        reason: "ids are random",
     },
     Rule { pattern: r"\[B@[0-9a-f]+", instead: "[B@H", reason: "an array's address in memory" },
 ];
@@ -94,7 +111,7 @@ pub(super) fn apply(case: &Case, raw: &Raw, places: &[(String, &str)]) -> Transc
         let said = if stdout.is_empty() && stderr.is_empty() { "nothing" } else { "help" };
         return Transcript { code: raw.code, stdout: said.to_owned(), stderr: String::new() };
     }
-    stdout = replaced(&stdout, VALUES);
+    stdout = replaced(&replaced(&stdout, STDOUT), VALUES);
     if case.measured {
         stdout = replace(&stdout, r"\d+(\.\d+)?", "N");
     }
@@ -147,9 +164,9 @@ fn first_message(stderr: &str) -> String {
     sorted_options(&message)
 }
 
-/// Kafka's tools keep the options that go together in Java hash tables.
+/// Kafka's tools keep the options that go together in Java hash tables, and what may be done with a resource.
 fn sorted_options(message: &str) -> String {
-    let list = regex(r"\[[a-z-]+\](, \[[a-z-]+\])+");
+    let list = regex(r"\[[a-z-]+\](, \[[a-z-]+\])+|[A-Z_]+(, [A-Z_]+)+");
     let Ok(Some(found)) = list.find(message) else { return message.to_owned() };
     let mut options: Vec<&str> = found.as_str().split(", ").collect();
     options.sort_unstable();

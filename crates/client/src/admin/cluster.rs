@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use millstream_protocol::messages::{
     DescribeClusterRequest, DescribeClusterResponse, DescribeLogDirsRequest, DescribeProducersRequest,
     describe_cluster_response::DescribeClusterBroker, describe_producers_request::TopicRequest,
+    describe_producers_response::ProducerState,
 };
 use millstream_types::{BrokerId, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, TopicPartition};
 
 use super::{Admin, answered, check};
-use crate::{Broker, Connection, Result};
+use crate::{Broker, Connection, Result, client::ENDPOINT_CONTROLLERS};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterDescription {
@@ -61,6 +62,8 @@ pub struct ActiveProducer {
     pub epoch: ProducerEpoch,
     pub last_sequence: Option<Sequence>,
     pub last_timestamp: Option<TimestampMs>,
+    /// Of the coordinator that ended its last transaction.
+    pub coordinator_epoch: Option<i32>,
     /// Where its open transaction begins in this partition.
     pub transaction_start_offset: Option<Offset>,
 }
@@ -81,9 +84,9 @@ impl Admin {
     }
 
     async fn ask_cluster(&self, include_fenced: bool) -> Result<DescribeClusterResponse> {
-        // Brokers, where 2 would be controllers.
+        let controllers = self.client.config().bootstraps_controllers;
         let request = DescribeClusterRequest {
-            endpoint_type: 1,
+            endpoint_type: if controllers { ENDPOINT_CONTROLLERS } else { 1 },
             include_fenced_brokers: include_fenced,
             ..DescribeClusterRequest::default()
         };
@@ -132,7 +135,18 @@ impl Admin {
         Ok(brokers)
     }
 
+    /// The producers that a partition's leader remembers.
     pub async fn describe_producers(&self, partition: &TopicPartition) -> Result<Vec<ActiveProducer>> {
+        let mut results = self.describe_producers_of(std::slice::from_ref(partition), None).await?;
+        results.remove(partition).unwrap_or_else(|| Ok(Vec::new()))
+    }
+
+    /// The producers of several partitions, as their leaders remember them or as this replica does.
+    pub async fn describe_producers_of(
+        &self,
+        partitions: &[TopicPartition],
+        replica: Option<BrokerId>,
+    ) -> Result<BTreeMap<TopicPartition, Result<Vec<ActiveProducer>>>> {
         let ask = |connection: Connection, asked: Vec<TopicPartition>| async move {
             let topics = asked.iter().map(|partition| TopicRequest {
                 name: partition.topic.to_string(),
@@ -144,21 +158,32 @@ impl Admin {
             for topic in connection.call(&request).await?.topics {
                 for partition in topic.partitions {
                     let Some(which) = answered(&topic.name, partition.partition_index) else { continue };
-                    let producers = partition.active_producers.iter().map(|producer| ActiveProducer {
-                        id: ProducerId(producer.producer_id),
-                        epoch: ProducerEpoch(i16::try_from(producer.producer_epoch).unwrap_or(-1)),
-                        last_sequence: Sequence::from_wire(producer.last_sequence),
-                        last_timestamp: TimestampMs::from_wire(producer.last_timestamp),
-                        transaction_start_offset: Offset::from_wire(producer.current_txn_start_offset),
-                    });
                     let result =
                         check(partition.error_code, which.to_string(), partition.error_message.clone());
+                    let producers = partition.active_producers.iter().map(active);
                     results.push((which, result.map(|()| producers.collect())));
                 }
             }
             Ok(results)
         };
-        let mut results = self.client.per_leader("producers", [partition.clone()], ask).await?;
-        results.remove(partition).unwrap_or_else(|| Ok(Vec::new()))
+        match replica {
+            None => self.client.per_leader("producers", partitions.iter().cloned(), ask).await,
+            Some(id) => {
+                self.client.retry("metadata", || self.client.refresh([])).await?;
+                let attempt = || async { ask(self.client.broker(id).await?, partitions.to_vec()).await };
+                Ok(self.client.retry("producers", attempt).await?.into_iter().collect())
+            }
+        }
+    }
+}
+
+fn active(raw: &ProducerState) -> ActiveProducer {
+    ActiveProducer {
+        id: ProducerId(raw.producer_id),
+        epoch: ProducerEpoch(i16::try_from(raw.producer_epoch).unwrap_or(-1)),
+        last_sequence: Sequence::from_wire(raw.last_sequence),
+        last_timestamp: TimestampMs::from_wire(raw.last_timestamp),
+        coordinator_epoch: Some(raw.coordinator_epoch).filter(|epoch| *epoch >= 0),
+        transaction_start_offset: Offset::from_wire(raw.current_txn_start_offset),
     }
 }

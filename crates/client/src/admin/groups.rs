@@ -108,7 +108,7 @@ impl Admin {
     pub async fn group_coordinator(&self, group: &str) -> Result<Broker> {
         let ask = |_: Connection| async move { Ok(()) };
         self.client.with_coordinator("coordinator", group, ask).await?;
-        let id = self.client.coordinators().lock().get(group).copied();
+        let id = self.client.found_coordinator(group);
         let broker = id.and_then(|id| self.client.metadata().brokers.get(&id).cloned());
         let unknown = || {
             let message = Some("its coordinator is not in the metadata".to_owned());

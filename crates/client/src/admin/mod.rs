@@ -3,29 +3,48 @@
 //! A call that names several things returns a result for each, in the order given or by key; the outer
 //! error means that the question could not be put at all.
 
+mod acls;
 mod cluster;
 mod configs;
+mod credentials;
 mod features;
 mod groups;
+mod members;
 mod offsets;
 mod partitions;
+mod quotas;
+mod replicas;
+mod share_groups;
+mod streams_groups;
+mod tokens;
 mod topics;
+mod transactions;
 
 use std::collections::BTreeMap;
 
 use millstream_types::{ErrorCode, PartitionId, TopicName, TopicPartition};
 
+pub use acls::{
+    AclBinding, AclEntry, AclOperation, AclPatternType, AclPermission, AclResource, AclResourceType,
+};
 pub use cluster::{ActiveProducer, ClusterBroker, ClusterDescription, LogDir, LogDirReplica};
 pub use configs::{
     ConfigChange, ConfigEntry, ConfigResource, ConfigResourceKind, ConfigSource, ConfigSynonym,
 };
+pub use credentials::{ScramCredential, ScramCredentialInfo, ScramMechanism};
 pub use features::{ApiSupport, Feature, Features, Quorum, QuorumReplica, UpgradeType};
 pub use groups::{CommittedOffset, GroupDescription, GroupListing, GroupMember};
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use partitions::{EligibleLeaders, TopicPartitions};
+pub use quotas::{QuotaEntity, QuotaMatch};
+pub use replicas::{ElectionType, Reassignment, Replica};
+pub use share_groups::{ShareGroupDescription, ShareGroupMember, ShareOffset};
+pub use streams_groups::{StreamsGroupDescription, StreamsGroupMember, StreamsTasks, Subtopology};
+pub use tokens::{DelegationToken, Principal};
 pub use topics::{CreatedTopic, NewTopic};
+pub use transactions::{HangingTransaction, TransactionDescription, TransactionFilter, TransactionListing};
 
-use crate::{Client, Error, Result};
+use crate::{Client, Error, Metric, Result};
 
 /// See the module. Clones and their [`Client`] share connections.
 #[derive(Clone, Debug)]
@@ -36,6 +55,11 @@ pub struct Admin {
 impl Admin {
     pub(crate) fn new(client: Client) -> Self {
         Self { client }
+    }
+
+    /// What the client has sent and received, by Kafka's names.
+    pub fn metrics(&self) -> Vec<Metric> {
+        self.client.report("admin-client").finish()
     }
 }
 

@@ -6,20 +6,25 @@ use std::{
 };
 
 use millstream_types::{ErrorCode, Offset, TimestampMs, TopicName, TopicPartition};
+use tokio::task::JoinSet;
 
 use super::{
     Commit, Consumer, ConsumerRecord, ConsumerWaker, Progress,
+    fetch::close_session,
     offsets::committed,
     partitions::{Assigned, Place},
     rebalance::{Group, group_config},
-    topics::{Wanted, whole},
+    topics::{TopicFilter, Wanted, whole},
 };
 use crate::{
-    CommittedOffset, Error, Generation, GroupMembership, ListedOffset, OffsetReset, OffsetSpec, Result,
+    CommittedOffset, ConsumerGroupMetadata, Error, Generation, GroupMembership, ListedOffset, Metric,
+    OffsetReset, OffsetSpec, Result,
 };
 
 /// How long closing may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
+/// How long brokers have to hear that fetch sessions are over; whoever does not will find out.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
 
 /// What to read.
 impl Consumer {
@@ -76,7 +81,17 @@ impl Consumer {
     /// Becomes a member that reads all topics, also those yet to be, whose whole name the pattern matches.
     pub fn subscribe_pattern(&mut self, pattern: &str) -> Result<()> {
         let regex = whole(pattern)?;
-        self.want_topics(Wanted::Pattern { regex, matching: BTreeSet::new(), is_matched: false })
+        self.subscribe_where(move |topic| regex.is_match(topic.as_str()))
+    }
+
+    /// As [`Consumer::subscribe_pattern`], for whoever decides otherwise which topics those are; by their
+    /// names alone, and always the same.
+    pub fn subscribe_where(
+        &mut self,
+        accepts: impl Fn(&TopicName) -> bool + Send + Sync + 'static,
+    ) -> Result<()> {
+        let filter = TopicFilter::new(accepts);
+        self.want_topics(Wanted::Pattern { filter, matching: BTreeSet::new(), is_matched: false })
     }
 
     fn want_topics(&mut self, wanted: Wanted) -> Result<()> {
@@ -119,6 +134,21 @@ impl Consumer {
     /// Its place in the group; None while it has none.
     pub fn generation(&self) -> Option<Generation> {
         self.group.as_ref()?.member.generation()
+    }
+
+    /// On whose behalf a transactional producer commits what this consumer has read; None without `group.id`.
+    pub fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+        Some(ConsumerGroupMetadata {
+            group_id: self.config.group_id.clone()?,
+            generation: self.generation(),
+            group_instance_id: self.config.group_instance_id.clone(),
+        })
+    }
+
+    /// Where reading would go on in each partition, of what has been returned: what to commit, or to give to
+    /// a transaction.
+    pub fn positions(&self) -> BTreeMap<TopicPartition, CommittedOffset> {
+        self.partitions.positions()
     }
 
     /// Makes the group rebalance.
@@ -197,6 +227,34 @@ impl Consumer {
 
     pub fn paused(&self) -> BTreeSet<TopicPartition> {
         self.partitions.paused()
+    }
+
+    /// What it has done so far, how far it is behind, and what its client has sent and received, by Kafka's
+    /// names.
+    pub fn metrics(&self) -> Vec<Metric> {
+        const FETCH: &str = "fetch-manager-metrics";
+        let mut report = self.client.report("consumer");
+        report.add(FETCH, "records-consumed-total", self.records_consumed.get());
+        report.add(FETCH, "fetch-total", self.partitions.answers() as f64);
+        report.add("coordinator-metrics", "assigned-partitions", self.partitions.iter().count() as f64);
+        report.add("coordinator-metrics", "rebalance-total", self.rebalances.get());
+        for partition in self.partitions.iter() {
+            let Some(progress) = self.partitions.progress(partition) else { continue };
+            let behind = |from: Offset, to: Offset| (to.0 - from.0).max(0) as f64;
+            let replica = progress.preferred_read_replica.map(|id| f64::from(id.0));
+            for (name, value) in [
+                ("records-lag", progress.end.map(|end| behind(progress.position, end))),
+                ("records-lead", progress.log_start.map(|start| behind(start, progress.position))),
+                ("preferred-read-replica", Some(replica.unwrap_or(-1.0))),
+            ] {
+                let of =
+                    [("topic", partition.topic.to_string()), ("partition", partition.partition.to_string())];
+                if let Some(value) = value {
+                    report.add_of(FETCH, name, of, value);
+                }
+            }
+        }
+        report.finish()
     }
 
     pub async fn beginning_offsets(
@@ -309,7 +367,18 @@ impl Consumer {
                 tracing::warn!("the group was not told that its member leaves");
             }
         }
+        self.close_sessions().await;
         outcome
+    }
+
+    /// Tells brokers that its fetch sessions are over, if they are there: they would keep them for minutes.
+    async fn close_sessions(&mut self) {
+        let mut farewells = JoinSet::new();
+        for (broker, session_id) in std::mem::take(&mut self.session_ids) {
+            let client = self.client.clone();
+            farewells.spawn(async move { close_session(&client, broker, session_id).await });
+        }
+        tokio::time::timeout(FAREWELL_LIMIT, farewells.join_all()).await.ok();
     }
 }
 

@@ -1,11 +1,14 @@
 //! One fetch request and the records in its answer.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use millstream_protocol::messages::{
     FetchRequest, FetchResponse,
-    fetch_request::{FetchPartition, FetchTopic},
+    fetch_request::{FetchPartition, FetchTopic, ForgottenTopic},
     fetch_response::PartitionData,
 };
 use millstream_record::{
@@ -13,19 +16,26 @@ use millstream_record::{
     batch::batches,
     control::{ControlType, EndTransactionMarker},
 };
-use millstream_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionId, TopicName, TopicPartition};
+use millstream_types::{
+    BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionId, TopicName, TopicPartition, Uuid,
+};
 
-use super::ConsumerRecord;
+use super::{
+    ConsumerRecord,
+    session::{Ask, FINAL_EPOCH, FetchFrom, Session},
+};
 use crate::{
-    Client, Error, Metadata, Result,
+    Client, Connection, Error, Result,
     client::Lane,
     config::{ConsumerConfig, IsolationLevel, as_millis_i32},
 };
 
 /// From here on topics go by id (KIP-516).
 const VERSION_WITH_IDS: i16 = 13;
-/// No fetch session (KIP-227): each request names all its partitions.
-const SESSIONLESS_EPOCH: i32 = -1;
+/// From here on there are fetch sessions (KIP-227).
+const VERSION_WITH_SESSIONS: i16 = 7;
+/// From here on a consumer may read from the replica next to it (KIP-392).
+const VERSION_WITH_RACK: i16 = 11;
 
 /// What became of one partition of a fetch.
 #[derive(Debug)]
@@ -41,110 +51,166 @@ pub(super) struct Outcome {
     pub(super) records: Vec<ConsumerRecord>,
     /// Behind the last batch.
     pub(super) next: Offset,
+    /// Of the last batch.
+    pub(super) leader_epoch: Option<LeaderEpoch>,
     pub(super) end: Offset,
     pub(super) log_start: Option<Offset>,
+    /// A replica next to this consumer (KIP-392), and until when to read from it.
+    pub(super) next_to: Option<(BrokerId, Instant)>,
 }
 
-/// Fetches from one leader; every partition wanted has an outcome.
+/// Whom a fetch is to be sent to, over which connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) lane: Lane,
+    pub(super) broker: BrokerId,
+}
+
+/// One fetch from one broker. A partition that is not mentioned has nothing new, unless the answer had to
+/// mention it.
 pub(super) async fn fetch(
     client: &Client,
     config: &ConsumerConfig,
-    lane: Lane,
-    leader: BrokerId,
-    wanted: Vec<(TopicPartition, Offset)>,
+    source: Source,
+    session: &mut Session,
+    wanted: Vec<FetchFrom>,
 ) -> Vec<Fetched> {
-    let answer = exchange(client, config, lane, leader, &wanted).await;
+    let (answer, is_full) = exchange(client, config, source, session, &wanted).await;
     let mut answered = match answer {
         Ok(answered) => answered,
-        Err(error) => wanted.iter().map(|(partition, _)| (partition.clone(), Err(error.clone()))).collect(),
+        Err(error) => wanted.iter().map(|from| (from.partition.clone(), Err(error.clone()))).collect(),
     };
-    let fetched = |(partition, fetch_offset): (TopicPartition, Offset)| {
-        // A partition that is not mentioned has nothing new; asking again is all there is to do.
+    let fetched = |FetchFrom { partition, offset, .. }: FetchFrom| {
         let missing = || Err(Error::kafka(ErrorCode::RequestTimedOut, partition.to_string(), None));
-        let outcome = answered.remove(&partition).unwrap_or_else(missing);
-        let outcome = outcome.and_then(|data| open(config, &partition, fetch_offset, data));
-        Fetched { partition, fetch_offset, outcome }
+        let outcome = answered.remove(&partition).or_else(|| is_full.then(missing))?;
+        let outcome = outcome.and_then(|data| {
+            let replica = BrokerId::from_wire(data.preferred_read_replica);
+            let mut outcome = open(config, &partition, offset, data)?;
+            outcome.next_to = replica.map(|id| (id, Instant::now() + client.config().metadata_max_age));
+            Ok(outcome)
+        });
+        Some(Fetched { partition, fetch_offset: offset, outcome })
     };
-    wanted.into_iter().map(fetched).collect()
+    wanted.into_iter().filter_map(fetched).collect()
 }
 
+type Answered = BTreeMap<TopicPartition, Result<PartitionData>>;
+
+/// The answer, and whether it had to mention everything that is wanted.
 async fn exchange(
     client: &Client,
     config: &ConsumerConfig,
-    lane: Lane,
-    leader: BrokerId,
-    wanted: &[(TopicPartition, Offset)],
-) -> Result<BTreeMap<TopicPartition, Result<PartitionData>>> {
-    let connection = client.lane(leader, lane).await?;
-    let metadata = client.metadata();
-    let all_have_ids =
-        wanted.iter().all(|(p, _)| metadata.topic(&p.topic).is_some_and(|topic| topic.id.is_some()));
-    let version = connection.version_of::<FetchRequest>()?;
+    source: Source,
+    session: &mut Session,
+    wanted: &[FetchFrom],
+) -> (Result<Answered>, bool) {
+    let (connection, version) = match connect(client, source).await {
+        Ok(begun) => begun,
+        Err(error) => {
+            session.restart();
+            return (Err(error), true);
+        }
+    };
+    let all_have_ids = wanted.iter().all(|from| from.log.topic_id.is_some());
     let version = if all_have_ids { version } else { version.min(VERSION_WITH_IDS - 1) };
-    let answer = connection.send(version, &request(config, &metadata, version, wanted)).await?;
-    match ErrorCode::from_code(answer.error_code) {
-        ErrorCode::None => Ok(by_partition(&metadata, version, answer)),
-        code => Err(Error::kafka(code, format!("fetch from broker {leader}"), None)),
+    let mut ask = session.ask(wanted, version >= VERSION_WITH_IDS);
+    if version < VERSION_WITH_SESSIONS {
+        ask.session_epoch = FINAL_EPOCH;
     }
+    let is_full = ask.is_full();
+    let answer = match connection.send(version, &request(config, version, ask)).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            session.restart();
+            return (Err(error), true);
+        }
+    };
+    let code = ErrorCode::from_code(answer.error_code);
+    if code != ErrorCode::None {
+        tracing::debug!(broker = %source.broker, %code, is_full, "fetch refused");
+        session.refused(code);
+        // In a session it is the session that is wrong, and the next request opens another. Without, it is
+        // the fetch.
+        let refused = Error::kafka(code, format!("fetch from broker {}", source.broker), None);
+        return if is_full { (Err(refused), true) } else { (Ok(Answered::new()), false) };
+    }
+    let session_id = answer.session_id;
+    let (answered, is_sound) = by_partition(session, version, answer);
+    session.answered(session_id);
+    if !is_sound || (is_full && wanted.iter().any(|from| !answered.contains_key(&from.partition))) {
+        session.restart();
+    }
+    (Ok(answered), is_full)
 }
 
-fn request(
-    config: &ConsumerConfig,
-    metadata: &Metadata,
-    version: i16,
-    wanted: &[(TopicPartition, Offset)],
-) -> FetchRequest {
+async fn connect(client: &Client, source: Source) -> Result<(Connection, i16)> {
+    let connection = client.lane(source.broker, source.lane).await?;
+    let version = connection.version_of::<FetchRequest>()?;
+    Ok((connection, version))
+}
+
+fn request(config: &ConsumerConfig, version: i16, ask: Ask) -> FetchRequest {
+    let name = |name: &TopicName| if ask.by_id { String::new() } else { name.to_string() };
+    let id = |id: Option<Uuid>| id.filter(|_| ask.by_id).unwrap_or_default();
     // In the order wanted, which a broker keeps when its answer must end somewhere.
     let mut topics: Vec<(&TopicName, FetchTopic)> = Vec::new();
-    for (partition, offset) in wanted {
-        let epoch = metadata.partition(partition).and_then(|known| known.leader_epoch);
+    for FetchFrom { partition, offset, log } in &ask.partitions {
         let fetch = FetchPartition {
             partition: partition.partition.0,
-            current_leader_epoch: LeaderEpoch::to_wire(epoch),
+            current_leader_epoch: LeaderEpoch::to_wire(log.leader_epoch),
             fetch_offset: offset.0,
             partition_max_bytes: config.max_partition_fetch_bytes,
             ..Default::default()
         };
         match topics.iter_mut().find(|(name, _)| **name == partition.topic) {
             Some((_, topic)) => topic.partitions.push(fetch),
-            None => topics.push((&partition.topic, topic(metadata, version, &partition.topic, fetch))),
+            None => {
+                let (topic, topic_id) = (name(&partition.topic), id(log.topic_id));
+                let partitions = vec![fetch];
+                topics.push((
+                    &partition.topic,
+                    FetchTopic { topic, topic_id, partitions, ..Default::default() },
+                ));
+            }
         }
     }
+    let forgotten = ask.forgotten.iter().map(|(partition, topic_id)| ForgottenTopic {
+        topic: name(&partition.topic),
+        topic_id: id(*topic_id),
+        partitions: vec![partition.partition.0],
+        ..Default::default()
+    });
+    let rack = config.client_rack.clone().filter(|_| version >= VERSION_WITH_RACK);
     FetchRequest {
         max_wait_ms: as_millis_i32(config.fetch_max_wait),
         min_bytes: config.fetch_min_bytes,
         max_bytes: config.fetch_max_bytes,
         isolation_level: config.isolation_level.to_wire(),
-        session_epoch: SESSIONLESS_EPOCH,
+        session_id: ask.session_id,
+        session_epoch: ask.session_epoch,
         topics: topics.into_iter().map(|(_, topic)| topic).collect(),
+        forgotten_topics_data: forgotten.collect(),
+        rack_id: rack.unwrap_or_default(),
         ..FetchRequest::default()
     }
 }
 
-fn topic(metadata: &Metadata, version: i16, name: &TopicName, first: FetchPartition) -> FetchTopic {
-    let mut topic = FetchTopic { partitions: vec![first], ..Default::default() };
-    if version >= VERSION_WITH_IDS {
-        topic.topic_id = metadata.topic(name).and_then(|topic| topic.id).unwrap_or_default();
-    } else {
-        topic.topic = name.to_string();
-    }
-    topic
-}
-
-fn by_partition(
-    metadata: &Metadata,
-    version: i16,
-    answer: FetchResponse,
-) -> BTreeMap<TopicPartition, Result<PartitionData>> {
-    let mut partitions = BTreeMap::new();
+/// The answer by partition, and whether it speaks only of what the session is about.
+fn by_partition(session: &Session, version: i16, answer: FetchResponse) -> (Answered, bool) {
+    let names: HashMap<Uuid, &TopicName> =
+        session.topic_ids().map(|(id, partition)| (id, &partition.topic)).collect();
+    let (mut partitions, mut is_sound) = (Answered::new(), true);
     for topic in answer.responses {
         let name = match version {
-            VERSION_WITH_IDS.. => metadata.topic_name(topic.topic_id).cloned(),
+            VERSION_WITH_IDS.. => names.get(&topic.topic_id).map(|name| (*name).clone()),
             _ => TopicName::parse(&topic.topic).ok(),
         };
-        let Some(name) = name else { continue };
         for data in topic.partitions {
-            let which = TopicPartition::new(name.clone(), PartitionId(data.partition_index));
+            let which = name.clone().map(|name| TopicPartition::new(name, PartitionId(data.partition_index)));
+            let Some(which) = which.filter(|which| session.contains(which)) else {
+                is_sound = false;
+                continue;
+            };
             let result = match ErrorCode::from_code(data.error_code) {
                 ErrorCode::None => Ok(data),
                 code => Err(Error::kafka(code, which.to_string(), None)),
@@ -152,7 +218,14 @@ fn by_partition(
             partitions.insert(which, result);
         }
     }
-    partitions
+    (partitions, is_sound)
+}
+
+/// Tells a broker that a session is over, so that it may forget it.
+pub(super) async fn close_session(client: &Client, broker: BrokerId, session_id: i32) -> Result<()> {
+    let connection = client.broker(broker).await?;
+    let request = FetchRequest { session_id, session_epoch: FINAL_EPOCH, ..FetchRequest::default() };
+    connection.call(&request).await.map(drop)
 }
 
 /// The records that may be shown, from `fetch_offset` on.
@@ -167,8 +240,10 @@ fn open(
     let mut outcome = Outcome {
         records: Vec::new(),
         next: fetch_offset,
+        leader_epoch: None,
         end: Offset(end),
         log_start: Offset::from_wire(data.log_start_offset),
+        next_to: None,
     };
     let bytes = data.records.unwrap_or_default().into_bytes();
     let mut aborted = Aborted::new(
@@ -185,6 +260,7 @@ fn open(
         let batch = RecordBatch::decode(&bytes.slice_ref(view.bytes), config.max_decompressed_bytes)
             .map_err(damaged)?;
         outcome.next = header.next_offset();
+        outcome.leader_epoch = header.leader_epoch();
         if header.attributes.is_control() {
             aborted.marker(&batch);
         } else if !(committed_only && aborted.covers(&header)) {
@@ -230,15 +306,22 @@ impl Aborted {
         if !header.attributes.is_transactional() {
             return false;
         }
-        if let Some(starts) = self.starts.get_mut(&header.producer_id)
-            && starts.pop_front_if(|start| *start <= header.last_offset().0).is_some()
-        {
-            self.open.insert(header.producer_id);
-        }
+        self.reach(header);
         self.open.contains(&header.producer_id)
     }
 
+    /// Opens the transactions that have begun by the end of this batch.
+    fn reach(&mut self, header: &BatchHeader) {
+        if let Some(starts) = self.starts.get_mut(&header.producer_id) {
+            while starts.pop_front_if(|start| *start <= header.last_offset().0).is_some() {
+                self.open.insert(header.producer_id);
+            }
+        }
+    }
+
     fn marker(&mut self, batch: &RecordBatch) {
+        // Its records may all be before the fetch: then what comes behind the marker is of another transaction.
+        self.reach(&batch.header);
         let marker = batch.records.first().and_then(|record| {
             let key: &Bytes = record.key.as_ref()?;
             EndTransactionMarker::from_record(key, record.value.as_deref().unwrap_or_default()).ok()?
@@ -333,6 +416,13 @@ mod tests {
     fn a_transaction_that_began_before_the_fetch_is_hidden_too() {
         let (shown, _) = shown_under(IsolationLevel::ReadCommitted, 1, &interleaved(), &[(1, 0), (1, 7)]);
         assert_eq!(shown, ["b2", "a4"]);
+    }
+
+    #[test]
+    fn a_fetch_that_begins_at_the_marker_of_an_abort_shows_what_the_producer_wrote_next() {
+        let from_the_marker = &interleaved()[2..];
+        let (shown, _) = shown_under(IsolationLevel::ReadCommitted, 3, from_the_marker, &[(1, 0), (1, 7)]);
+        assert_eq!(shown, ["a4"]);
     }
 
     #[test]

@@ -7,11 +7,13 @@
 mod assignor;
 mod commits;
 mod control;
+mod epochs;
 mod fetch;
 mod offsets;
 mod partitions;
 mod protocol;
 mod rebalance;
+mod session;
 mod topics;
 
 use std::{
@@ -35,16 +37,19 @@ use tokio::{
 pub use self::{assignor::AssignmentStrategy, commits::Commit};
 use self::{
     commits::Commits,
-    fetch::{Fetched, fetch},
+    epochs::{Comparisons, Stand, compare},
+    fetch::{Fetched, Source, fetch},
     offsets::{Committer, Offsets, committed, resets},
     partitions::Partitions,
     rebalance::Group,
+    session::Session,
     topics::{Look, Looking, Wanted, look},
 };
 use crate::{
-    Client, Error, OffsetReset, Result,
+    Client, Error, Metadata, OffsetReset, Result,
     client::{Lane, LaneId},
     config::ConsumerConfig,
+    metrics::Counter,
 };
 
 /// A record that was read.
@@ -69,6 +74,8 @@ pub struct Progress {
     /// the last stable offset.
     pub end: Option<Offset>,
     pub log_start: Option<Offset>,
+    /// The replica that is read instead of the leader, being nearer to `client.rack` (KIP-392).
+    pub preferred_read_replica: Option<BrokerId>,
 }
 
 /// What [`Consumer::next`] has to tell.
@@ -91,6 +98,7 @@ pub enum ConsumerEvent {
 enum Done {
     Fetched {
         broker: BrokerId,
+        session: Session,
         fetched: Vec<Fetched>,
     },
     Looked(Result<Look>),
@@ -101,6 +109,10 @@ enum Done {
     Reset {
         asked: BTreeMap<TopicPartition, OffsetReset>,
         found: Result<BTreeMap<TopicPartition, Result<Offset>>>,
+    },
+    Compared {
+        asked: BTreeMap<TopicPartition, Stand>,
+        found: Result<Comparisons>,
     },
     AutoCommitted(Result<()>),
     /// Something is to be looked at that is kept elsewhere.
@@ -138,13 +150,19 @@ pub struct Consumer {
     lane: LaneId,
     wanted: Wanted,
     partitions: Partitions,
+    /// Brokers that a fetch is under way to.
     busy: BTreeSet<BrokerId>,
+    /// Of brokers that no fetch is under way to; and what brokers call them, of all.
+    sessions: BTreeMap<BrokerId, Session>,
+    session_ids: BTreeMap<BrokerId, i32>,
     looking: Looking,
     commits: Commits,
     /// Once there has been a subscription.
     group: Option<Group>,
     work: JoinSet<Done>,
     wake: Arc<Wake>,
+    records_consumed: Counter,
+    rebalances: Counter,
 }
 
 /// The end of a wait, however long.
@@ -162,11 +180,15 @@ impl Consumer {
             wanted: Wanted::Partitions,
             partitions: Partitions::default(),
             busy: BTreeSet::new(),
+            sessions: BTreeMap::new(),
+            session_ids: BTreeMap::new(),
             looking: Looking::default(),
             commits: Commits::default(),
             group: None,
             work: JoinSet::new(),
             wake: Arc::default(),
+            records_consumed: Counter::default(),
+            rebalances: Counter::default(),
         }
     }
 
@@ -199,13 +221,16 @@ impl Consumer {
             }
             self.commit_by_clock(now);
             self.look(now);
+            let metadata = self.client.metadata();
+            self.compare_places(now, &metadata)?;
             self.look_up_places(now);
             if let Some(records) = self.partitions.take_ready(self.config.max_poll_records.max(1)) {
+                self.records_consumed.add(records.len());
                 // The next answer comes while the caller works.
-                self.start_fetches(now);
+                self.start_fetches(now, &metadata);
                 return Ok(Some(ConsumerEvent::Records(records)));
             }
-            let wakeup = self.start_fetches(now);
+            let wakeup = self.start_fetches(now, &metadata);
             if now >= deadline {
                 return Ok(None);
             }
@@ -254,7 +279,14 @@ impl Consumer {
         let (backoff, backoff_max) = self.backoff();
         let try_again = now + backoff;
         match done {
-            Done::Fetched { broker, fetched } => self.take_fetched(broker, fetched, try_again),
+            Done::Fetched { broker, session, fetched } => {
+                match session.id() {
+                    Some(id) => self.session_ids.insert(broker, id),
+                    None => self.session_ids.remove(&broker),
+                };
+                self.sessions.insert(broker, session);
+                self.take_fetched(broker, fetched, try_again)
+            }
             Done::Looked(look) => self.take_look(now, look, (backoff, backoff_max)),
             Done::AutoCommitted(outcome) => {
                 self.commits.auto_committed(now, outcome, backoff);
@@ -262,6 +294,7 @@ impl Consumer {
             }
             Done::Committed { asked, found } => self.take_committed(&asked, found, now + backoff_max),
             Done::Reset { asked, found } => self.take_resets(asked, found, now + backoff_max),
+            Done::Compared { asked, found } => self.take_comparisons(asked, found, try_again),
             Done::Nudge => Ok(()),
         }
     }
@@ -270,23 +303,69 @@ impl Consumer {
         (self.client.config().retry_backoff, self.client.config().retry_backoff_max)
     }
 
-    /// A fetch to each leader that has none under way. Returns when a partition that is being held back may
+    /// A fetch to each broker that has none under way. Returns when a partition that is being held back may
     /// be tried again.
-    fn start_fetches(&mut self, now: Instant) -> Option<Instant> {
+    fn start_fetches(&mut self, now: Instant, metadata: &Metadata) -> Option<Instant> {
         if self.partitions.has_plenty() {
             return None;
         }
-        let (by_leader, wakeup) = self.partitions.to_fetch(now, &self.client.metadata(), &self.busy);
-        for (leader, wanted) in by_leader {
-            self.busy.insert(leader);
+        let (by_source, wakeup) = self.partitions.to_fetch(now, metadata, &self.busy);
+        for (broker, wanted) in by_source {
+            self.busy.insert(broker);
             let (client, config) = (self.client.clone(), self.config.clone());
-            let lane = Lane::Own(self.lane.number());
+            let source = Source { lane: Lane::Own(self.lane.number()), broker };
+            let mut session = self.sessions.remove(&broker).unwrap_or_default();
             self.work.spawn(async move {
-                let fetched = fetch(&client, &config, lane, leader, wanted).await;
-                Done::Fetched { broker: leader, fetched }
+                let fetched = fetch(&client, &config, source, &mut session, wanted).await;
+                Done::Fetched { broker, session, fetched }
             });
         }
         wakeup
+    }
+
+    /// Asks leaders that are new since a place was taken whether their log still has what is before it.
+    fn compare_places(&mut self, now: Instant, metadata: &Metadata) -> Result<()> {
+        let try_again = now + self.backoff().0;
+        let reset = self.config.auto_offset_reset;
+        let (asked, failure) = self.partitions.take_comparisons(now, metadata, reset, try_again);
+        if !asked.is_empty() {
+            let client = self.client.clone();
+            self.work.spawn(async move {
+                let found = compare(&client, &asked).await;
+                Done::Compared { asked, found }
+            });
+        }
+        failure
+    }
+
+    fn take_comparisons(
+        &mut self,
+        asked: BTreeMap<TopicPartition, Stand>,
+        found: Result<Comparisons>,
+        try_again: Instant,
+    ) -> Result<()> {
+        let (mut found, failed) = match found {
+            Ok(found) => (found, None),
+            Err(error) => (Comparisons::new(), Some(error)),
+        };
+        let mut failure = Ok(());
+        for (partition, stand) in asked {
+            let reset = self.config.auto_offset_reset;
+            let outcome = match (found.remove(&partition), &failed) {
+                (Some(Ok(compared)), _) => {
+                    self.partitions.compared(&partition, stand, compared, reset, try_again)
+                }
+                (found, failed) => {
+                    self.partitions.look_up_failed(&partition, try_again);
+                    match found.and_then(Result::err).or_else(|| failed.clone()) {
+                        Some(error) if !error.is_retriable() => Err(error),
+                        _ => Ok(()),
+                    }
+                }
+            };
+            failure = failure.and(outcome);
+        }
+        failure
     }
 
     fn take_fetched(&mut self, broker: BrokerId, fetched: Vec<Fetched>, try_again: Instant) -> Result<()> {

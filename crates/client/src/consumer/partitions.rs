@@ -10,7 +10,9 @@ use millstream_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicPartition}
 
 use super::{
     ConsumerRecord, Progress,
+    epochs::{Compared, Log, Stand},
     fetch::{Fetched, Outcome},
+    session::FetchFrom,
 };
 use crate::{CommittedOffset, Error, Metadata, OffsetReset, Result};
 
@@ -33,6 +35,12 @@ pub(super) struct Assigned {
     fetch_offset: Offset,
     /// Of the last record returned.
     leader_epoch: Option<LeaderEpoch>,
+    /// Of the last batch fetched.
+    fetch_epoch: Option<LeaderEpoch>,
+    /// Whom to fetch from instead of the leader, and until when.
+    next_to: Option<(BrokerId, Instant)>,
+    /// The log that has what was fetched; None until the place has been compared with it.
+    log: Option<Log>,
     /// Not fetched or looked up before this, after an answer that did not help.
     not_before: Option<Instant>,
     /// When it last gave records, counted in answers: an answer is limited, so the longest without comes
@@ -51,9 +59,12 @@ impl Assigned {
     fn new(place: Place, offset: Offset) -> Self {
         Self {
             place,
-            progress: Progress { position: offset, end: None, log_start: None },
+            progress: Progress { position: offset, end: None, log_start: None, preferred_read_replica: None },
             fetch_offset: offset,
             leader_epoch: None,
+            fetch_epoch: None,
+            next_to: None,
+            log: None,
             not_before: None,
             served: 0,
             is_exact: false,
@@ -75,7 +86,26 @@ impl Assigned {
 
     fn go(&mut self, place: Place, offset: Offset, leader_epoch: Option<LeaderEpoch>) {
         let (is_exact, is_paused, is_revoking) = (self.is_exact, self.is_paused, self.is_revoking);
-        *self = Self { is_exact, is_paused, is_revoking, leader_epoch, ..Self::new(place, offset) };
+        let epochs = Self { leader_epoch, fetch_epoch: leader_epoch, ..Self::new(place, offset) };
+        *self = Self { is_exact, is_paused, is_revoking, ..epochs };
+    }
+
+    /// Whom to fetch from: the leader, or a replica that it has named.
+    fn source(&self, now: Instant, metadata: &Metadata, partition: &TopicPartition) -> Option<BrokerId> {
+        let leader = metadata.leader(partition)?;
+        let offline = &metadata.partition(partition)?.offline_replicas;
+        let serves = |id: &BrokerId| metadata.brokers.contains_key(id) && !offline.contains(id);
+        let named = self.next_to.filter(|(id, until)| *until > now && serves(id));
+        Some(named.map_or(leader, |(id, _)| id))
+    }
+
+    /// Whether the log's loss may be made good by `auto.offset.reset`.
+    fn resets(&self, reset: OffsetReset) -> bool {
+        !self.is_exact && reset != OffsetReset::None
+    }
+
+    fn truncated(&self, partition: &TopicPartition, common: Option<Offset>) -> Error {
+        Error::Truncated { partition: partition.clone(), position: self.progress.position, common }
     }
 
     fn stands_still(&self) -> bool {
@@ -92,7 +122,7 @@ struct Ready {
 }
 
 /// What to fetch from whom, in the order in which an answer that must end somewhere should serve it.
-pub(super) type Wanted = BTreeMap<BrokerId, Vec<(TopicPartition, Offset)>>;
+pub(super) type Wanted = BTreeMap<BrokerId, Vec<FetchFrom>>;
 
 #[derive(Debug, Default)]
 pub(super) struct Partitions {
@@ -130,7 +160,9 @@ impl Partitions {
     }
 
     pub(super) fn progress(&self, partition: &TopicPartition) -> Option<Progress> {
-        self.assigned.get(partition).filter(|assigned| assigned.place == Place::Known).map(|a| a.progress)
+        let assigned = self.assigned.get(partition).filter(|assigned| assigned.place == Place::Known)?;
+        let preferred_read_replica = assigned.next_to.map(|(id, _)| id);
+        Some(Progress { preferred_read_replica, ..assigned.progress })
     }
 
     /// Reads on from elsewhere; false if the partition is not assigned.
@@ -209,7 +241,7 @@ impl Partitions {
         Some(records)
     }
 
-    /// What to fetch from each leader that is not busy, and when one that is being held back may be tried
+    /// What to fetch from each broker that is not busy, and when one that is being held back may be tried
     /// again.
     pub(super) fn to_fetch(
         &self,
@@ -218,25 +250,27 @@ impl Partitions {
         busy: &BTreeSet<BrokerId>,
     ) -> (Wanted, Option<Instant>) {
         let mut wakeup: Option<Instant> = None;
-        let mut by_leader: BTreeMap<BrokerId, Vec<(u64, TopicPartition, Offset)>> = BTreeMap::new();
+        let mut by_source: BTreeMap<BrokerId, Vec<(u64, FetchFrom)>> = BTreeMap::new();
         for (partition, assigned) in &self.assigned {
-            if assigned.stands_still() || assigned.place != Place::Known {
+            if assigned.stands_still() || assigned.place != Place::Known || assigned.is_looked_up {
                 continue;
             }
             if let Some(not_before) = assigned.not_before.filter(|time| *time > now) {
                 wakeup = Some(wakeup.map_or(not_before, |wakeup| wakeup.min(not_before)));
                 continue;
             }
-            let leader = metadata.leader(partition).filter(|leader| !busy.contains(leader));
-            let Some(leader) = leader else { continue };
-            let wanted = (assigned.served, partition.clone(), assigned.fetch_offset);
-            by_leader.entry(leader).or_default().push(wanted);
+            let source = assigned.source(now, metadata, partition).filter(|broker| !busy.contains(broker));
+            let log = Log::of(metadata, partition).filter(|log| assigned.log == Some(*log));
+            let Some((source, log)) = source.zip(log) else { continue };
+            let from = FetchFrom { partition: partition.clone(), offset: assigned.fetch_offset, log };
+            by_source.entry(source).or_default().push((assigned.served, from));
         }
-        let in_order = |mut wanted: Vec<(u64, TopicPartition, Offset)>| {
-            wanted.sort_unstable();
-            wanted.into_iter().map(|(_, partition, offset)| (partition, offset)).collect()
+        let in_order = |mut wanted: Vec<(u64, FetchFrom)>| {
+            // Partitions are in order already.
+            wanted.sort_by_key(|(served, _)| *served);
+            wanted.into_iter().map(|(_, from)| from).collect()
         };
-        (by_leader.into_iter().map(|(leader, wanted)| (leader, in_order(wanted))).collect(), wakeup)
+        (by_source.into_iter().map(|(source, wanted)| (source, in_order(wanted))).collect(), wakeup)
     }
 
     /// Takes in what became of one partition of a fetch; an error is one for the caller. True if the
@@ -252,10 +286,14 @@ impl Partitions {
         let wanted = |a: &&mut Assigned| a.fetch_offset == fetch_offset && a.place == Place::Known;
         let Some(assigned) = self.assigned.get_mut(&partition).filter(wanted) else { return Ok(false) };
         match outcome {
-            Ok(Outcome { records, next, end, log_start }) => {
+            Ok(Outcome { records, next, leader_epoch, end, log_start, next_to }) => {
                 assigned.progress = Progress { end: Some(end), log_start, ..assigned.progress };
+                if next_to.is_some() {
+                    assigned.next_to = next_to;
+                }
                 assigned.not_before = None;
                 assigned.fetch_offset = next;
+                assigned.fetch_epoch = leader_epoch.or(assigned.fetch_epoch);
                 if next > fetch_offset {
                     assigned.served = self.answers;
                     self.ready.push_back(Ready { partition, records: records.into_iter(), next });
@@ -265,11 +303,17 @@ impl Partitions {
             Err(error) if error.is_retriable() => {
                 tracing::debug!(%partition, %error, "not fetched; trying again");
                 assigned.not_before = Some(try_again);
+                assigned.next_to = None;
                 Ok(error.is_stale_metadata())
             }
             Err(error) => {
+                if let Some((replica, _)) = assigned.next_to.take() {
+                    // It may be behind; the leader knows.
+                    tracing::debug!(%partition, %replica, %error, "not fetched; asking the leader");
+                    return Ok(false);
+                }
                 let out_of_range = error.code() == Some(ErrorCode::OffsetOutOfRange);
-                if out_of_range && !assigned.is_exact && reset != OffsetReset::None {
+                if out_of_range && assigned.resets(reset) {
                     tracing::info!(%partition, offset = fetch_offset.0, ?reset, "no such offset; resetting");
                     assigned.go(Place::Reset(reset), fetch_offset, None);
                     return Ok(false);
@@ -279,6 +323,106 @@ impl Partitions {
                 Err(error)
             }
         }
+    }
+
+    /// Places to be compared with the log that the metadata tells of, now marked as asked for. Those that need
+    /// no comparison are settled; an error is one for the caller.
+    pub(super) fn take_comparisons(
+        &mut self,
+        now: Instant,
+        metadata: &Metadata,
+        reset: OffsetReset,
+        try_again: Instant,
+    ) -> (BTreeMap<TopicPartition, Stand>, Result<()>) {
+        let (mut stands, mut anew, mut failure) = (BTreeMap::new(), Vec::new(), Ok(()));
+        for (partition, assigned) in &mut self.assigned {
+            let waits = assigned.is_revoking || assigned.is_looked_up || assigned.place != Place::Known;
+            if waits || assigned.not_before.is_some_and(|time| time > now) {
+                continue;
+            }
+            let Some(log) = Log::of(metadata, partition).filter(|log| assigned.log != Some(*log)) else {
+                continue;
+            };
+            if assigned.log.is_some_and(|known| known.is_of_another_topic(&log)) {
+                if !assigned.resets(reset) {
+                    assigned.not_before = Some(try_again);
+                    failure = Err(assigned.truncated(partition, None));
+                    continue;
+                }
+                tracing::info!(%partition, "the topic was made anew; reading it from its beginning");
+                // All that the new topic has is younger than what was read.
+                let from = if let OffsetReset::ByDuration(_) = reset { reset } else { OffsetReset::Earliest };
+                assigned.go(Place::Reset(from), Offset::ZERO, None);
+                anew.push(partition.clone());
+                continue;
+            }
+            match assigned.fetch_epoch.filter(|_| log.leader_epoch.is_some()) {
+                Some(leader_epoch) => {
+                    assigned.is_looked_up = true;
+                    stands.insert(partition.clone(), Stand { offset: assigned.fetch_offset, leader_epoch });
+                }
+                None => assigned.log = Some(log),
+            }
+        }
+        for partition in &anew {
+            self.forget_ready(partition);
+        }
+        (stands, failure)
+    }
+
+    /// What the leader said of a place that was compared; an error is one for the caller.
+    pub(super) fn compared(
+        &mut self,
+        partition: &TopicPartition,
+        stand: Stand,
+        compared: Compared,
+        reset: OffsetReset,
+        try_again: Instant,
+    ) -> Result<()> {
+        let Some(assigned) = self.asked(partition, Place::Known) else { return Ok(()) };
+        if assigned.fetch_offset != stand.offset {
+            // An answer came in meanwhile; it is compared anew.
+            return Ok(());
+        }
+        let (log, end) = match compared {
+            Compared::Unknown(log) => {
+                assigned.log = Some(log);
+                return Ok(());
+            }
+            Compared::End(log, end) => (log, end),
+        };
+        match end {
+            Some(end) if end.offset >= assigned.fetch_offset => assigned.log = Some(log),
+            // Only what has not been returned yet is gone.
+            Some(end) if end.offset >= assigned.progress.position => {
+                assigned.fetch_offset = assigned.progress.position;
+                assigned.fetch_epoch = assigned.leader_epoch;
+                assigned.log = Some(log);
+                self.forget_ready(partition);
+            }
+            _ if !assigned.resets(reset) => {
+                assigned.not_before = Some(try_again);
+                return Err(assigned.truncated(partition, end.map(|end| end.offset)));
+            }
+            Some(end) => {
+                let position = assigned.progress.position.0;
+                tracing::warn!(%partition, position, end = end.offset.0, "the log was cut; reading on at its end");
+                assigned.go(Place::Known, end.offset, Some(end.leader_epoch));
+                assigned.log = Some(log);
+                self.forget_ready(partition);
+            }
+            None => {
+                tracing::warn!(%partition, ?reset, "the log has nothing of what was read; resetting");
+                assigned.go(Place::Reset(reset), Offset::ZERO, None);
+                self.forget_ready(partition);
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches answered so far.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers
     }
 
     pub(super) fn count_answer(&mut self) {
@@ -362,7 +506,7 @@ mod tests {
     use millstream_record::TimestampType;
     use millstream_types::{PartitionId, TimestampMs, TopicName};
 
-    use super::*;
+    use super::{super::epochs::EpochEnd, *};
 
     fn partition(number: i32) -> TopicPartition {
         TopicPartition::new(TopicName::from_static("t"), PartitionId(number))
@@ -380,7 +524,15 @@ mod tests {
             headers: Vec::new(),
         };
         let records = (from..to).map(record).collect();
-        let outcome = Outcome { records, next: Offset(to), end: Offset(to), log_start: None };
+        let leader_epoch = Some(LeaderEpoch(3));
+        let outcome = Outcome {
+            records,
+            next: Offset(to),
+            leader_epoch,
+            end: Offset(to),
+            log_start: None,
+            next_to: None,
+        };
         Fetched { partition: partition(number), fetch_offset: Offset(from), outcome: Ok(outcome) }
     }
 
@@ -468,5 +620,148 @@ mod tests {
         let reset = OffsetReset::None;
         let missing = partitions.found_committed(&partition(0), None, reset).unwrap_err();
         assert_eq!(missing, Error::NoOffset { partitions: vec![partition(0)] });
+    }
+    fn metadata(topic_id: u128, leader_epoch: i32) -> Metadata {
+        use millstream_protocol::messages::{
+            MetadataResponse,
+            metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
+        };
+        let partition = MetadataResponsePartition { leader_id: 1, leader_epoch, ..Default::default() };
+        let topic = MetadataResponseTopic {
+            name: Some("t".to_owned()),
+            topic_id: millstream_types::Uuid(topic_id),
+            partitions: vec![partition],
+            ..Default::default()
+        };
+        let broker = MetadataResponseBroker { node_id: 1, port: 9, ..Default::default() };
+        let answer = MetadataResponse { brokers: vec![broker], topics: vec![topic], ..Default::default() };
+        let mut metadata = Metadata::default();
+        metadata.update(answer);
+        metadata
+    }
+
+    /// Five records fetched in epoch 3, two of them returned.
+    fn in_the_midst() -> Partitions {
+        let (mut partitions, now) = (at(&[0]), Instant::now());
+        assert!(compare(&mut partitions, &metadata(1, 3), OffsetReset::Latest).unwrap().is_empty());
+        partitions.fetched(fetched(0, 0, 5), OffsetReset::Latest, now).unwrap();
+        assert_eq!(take(&mut partitions, 2), Some(vec![0, 1]));
+        partitions
+    }
+
+    fn compare(
+        partitions: &mut Partitions,
+        metadata: &Metadata,
+        reset: OffsetReset,
+    ) -> Result<BTreeMap<TopicPartition, Stand>> {
+        let now = Instant::now();
+        let (stands, outcome) = partitions.take_comparisons(now, metadata, reset, now);
+        outcome.map(|()| stands)
+    }
+
+    fn next_fetch(partitions: &Partitions, metadata: &Metadata) -> Option<i64> {
+        let (wanted, _) = partitions.to_fetch(Instant::now(), metadata, &BTreeSet::new());
+        wanted.values().flatten().next().map(|from| from.offset.0)
+    }
+
+    /// A leader of epoch 4 says where epoch 3 has ended.
+    fn answer(partitions: &mut Partitions, end: Option<i64>, reset: OffsetReset) -> Result<()> {
+        let metadata = metadata(1, 4);
+        let stand = Stand { offset: Offset(5), leader_epoch: LeaderEpoch(3) };
+        let stands = compare(partitions, &metadata, reset)?;
+        assert_eq!(stands, BTreeMap::from([(partition(0), stand)]));
+        assert_eq!(next_fetch(partitions, &metadata), None);
+        let log = Log::of(&metadata, &partition(0)).unwrap();
+        let end = end.map(|end| EpochEnd { leader_epoch: LeaderEpoch(3), offset: Offset(end) });
+        partitions.compared(&partition(0), stand, Compared::End(log, end), reset, Instant::now())
+    }
+
+    #[test]
+    fn under_a_new_leader_reading_goes_on_where_its_log_agrees() {
+        let new = metadata(1, 4);
+        for (end, from, still_returned) in
+            [(9, 5, Some(vec![2, 3, 4])), (5, 5, Some(vec![2, 3, 4])), (3, 2, None)]
+        {
+            let mut partitions = in_the_midst();
+            answer(&mut partitions, Some(end), OffsetReset::None).unwrap();
+            assert_eq!(next_fetch(&partitions, &new), Some(from), "the end is {end}");
+            assert_eq!(take(&mut partitions, 9), still_returned);
+        }
+    }
+
+    #[test]
+    fn what_was_read_and_is_in_the_log_no_more_is_an_error_without_a_reset() {
+        let new = metadata(1, 4);
+        let mut partitions = in_the_midst();
+        answer(&mut partitions, Some(1), OffsetReset::Latest).unwrap();
+        assert_eq!(next_fetch(&partitions, &new), Some(1));
+        assert_eq!(partitions.positions()[&partition(0)].offset, Offset(1));
+        let mut partitions = in_the_midst();
+        answer(&mut partitions, None, OffsetReset::Latest).unwrap();
+        assert_eq!(partitions.take_look_ups(Instant::now()).1.len(), 1);
+        for end in [Some(1), None] {
+            let cut = answer(&mut in_the_midst(), end, OffsetReset::None).unwrap_err();
+            let common = end.map(Offset);
+            assert_eq!(cut, Error::Truncated { partition: partition(0), position: Offset(2), common });
+        }
+    }
+
+    #[test]
+    fn a_topic_that_was_made_anew_is_read_from_its_beginning() {
+        let new = metadata(2, 0);
+        let mut partitions = in_the_midst();
+        assert!(compare(&mut partitions, &new, OffsetReset::Latest).unwrap().is_empty());
+        assert_eq!(take(&mut partitions, 9), None);
+        let (_, resets) = partitions.take_look_ups(Instant::now());
+        assert_eq!(resets, BTreeMap::from([(partition(0), OffsetReset::Earliest)]));
+        partitions.found_reset(&partition(0), OffsetReset::Earliest, Offset(0));
+        assert!(compare(&mut partitions, &new, OffsetReset::Latest).unwrap().is_empty());
+        assert_eq!(next_fetch(&partitions, &new), Some(0));
+
+        let told = compare(&mut in_the_midst(), &new, OffsetReset::None).unwrap_err();
+        assert!(matches!(told, Error::Truncated { common: None, .. }), "{told}");
+    }
+
+    #[test]
+    fn a_replica_that_the_leader_names_is_read_until_it_fails_or_its_time_is_over() {
+        let (mut metadata, now) = (metadata(1, 3), Instant::now());
+        let source = |partitions: &Partitions, metadata: &Metadata, now: Instant| {
+            partitions.to_fetch(now, metadata, &BTreeSet::new()).0.into_keys().next()
+        };
+        let named = |partitions: &mut Partitions, from: i64| {
+            let mut named = fetched(0, from, from);
+            let until = now + Duration::from_secs(300);
+            named.outcome =
+                named.outcome.map(|outcome| Outcome { next_to: Some((BrokerId(2), until)), ..outcome });
+            partitions.fetched(named, OffsetReset::Earliest, now).unwrap();
+        };
+        let mut partitions = in_the_midst();
+        named(&mut partitions, 5);
+        assert_eq!(
+            source(&partitions, &metadata, now),
+            Some(BrokerId(1)),
+            "the replica's address is not known"
+        );
+        let broker = crate::Broker { id: BrokerId(2), host: "h".to_owned(), port: 9, rack: None };
+        metadata.brokers.insert(BrokerId(2), broker);
+        assert_eq!(source(&partitions, &metadata, now), Some(BrokerId(2)));
+        assert_eq!(partitions.progress(&partition(0)).unwrap().preferred_read_replica, Some(BrokerId(2)));
+        assert_eq!(source(&partitions, &metadata, now + Duration::from_secs(300)), Some(BrokerId(1)));
+        // A replica that is behind does not know the offset yet: no reason for a reset.
+        let failed = failed(0, 5, ErrorCode::OffsetOutOfRange);
+        assert_eq!(partitions.fetched(failed, OffsetReset::Earliest, now), Ok(false));
+        assert_eq!(source(&partitions, &metadata, now), Some(BrokerId(1)));
+    }
+
+    #[test]
+    fn an_answer_about_a_place_that_was_left_counts_for_nothing() {
+        let mut partitions = in_the_midst();
+        let stands = compare(&mut partitions, &metadata(1, 4), OffsetReset::Latest).unwrap();
+        partitions.seek(&partition(0), Place::Known, Offset(7));
+        let log = Log::of(&metadata(1, 4), &partition(0)).unwrap();
+        let nothing = Compared::End(log, None);
+        let stand = stands[&partition(0)];
+        partitions.compared(&partition(0), stand, nothing, OffsetReset::Latest, Instant::now()).unwrap();
+        assert_eq!(partitions.positions()[&partition(0)].offset, Offset(7));
     }
 }

@@ -339,6 +339,7 @@ impl Consumer {
                 added.push(partition);
             }
         }
+        self.rebalances.add(1);
         let interval: Duration = self.config.auto_commit_interval;
         self.commits.restart(now, interval);
         ConsumerEvent::Assigned(added)

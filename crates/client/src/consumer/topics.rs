@@ -3,6 +3,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,12 +19,31 @@ pub(super) enum Wanted {
     Partitions,
     Names(BTreeSet<TopicName>),
     Pattern {
-        /// Matches whole names.
-        regex: Regex,
+        filter: TopicFilter,
         matching: BTreeSet<TopicName>,
         /// Whether it has been matched against the cluster's topics.
         is_matched: bool,
     },
+}
+
+/// Decides by its name whether a topic is one of those wanted.
+#[derive(Clone)]
+pub(super) struct TopicFilter(Arc<dyn Fn(&TopicName) -> bool + Send + Sync>);
+
+impl TopicFilter {
+    pub(super) fn new(accepts: impl Fn(&TopicName) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(accepts))
+    }
+
+    fn accepts(&self, topic: &TopicName) -> bool {
+        (self.0)(topic)
+    }
+}
+
+impl fmt::Debug for TopicFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TopicFilter")
+    }
 }
 
 /// A pattern for whole names, as Java matches them.
@@ -54,7 +75,7 @@ impl Wanted {
         match self {
             Self::Partitions => false,
             Self::Names(names) => names.contains(topic),
-            Self::Pattern { regex, .. } => regex.is_match(topic.as_str()),
+            Self::Pattern { filter, .. } => filter.accepts(topic),
         }
     }
 }
@@ -129,8 +150,8 @@ pub(super) async fn look(
 ) -> Result<Look> {
     let create = client.config().allow_auto_create_topics;
     let (matching, names, create) = match wanted {
-        Wanted::Pattern { regex, .. } => {
-            let matching = matching(client, regex, exclude_internal).await?;
+        Wanted::Pattern { filter, .. } => {
+            let matching = matching(client, filter, exclude_internal).await?;
             (Some(matching.clone()), matching, false)
         }
         Wanted::Names(names) => (None, names.clone(), create),
@@ -154,12 +175,16 @@ pub(super) async fn look(
     Ok(Look { matching, trouble })
 }
 
-async fn matching(client: &Client, regex: &Regex, exclude_internal: bool) -> Result<BTreeSet<TopicName>> {
+async fn matching(
+    client: &Client,
+    filter: &TopicFilter,
+    exclude_internal: bool,
+) -> Result<BTreeSet<TopicName>> {
     let mut all = Metadata::default();
     all.update(client.fetch_metadata(None, false).await?);
     let topics = all.topics.into_values();
     let matching = topics.filter(|topic| !(exclude_internal && topic.is_internal));
-    Ok(matching.map(|topic| topic.name).filter(|name| regex.is_match(name.as_str())).collect())
+    Ok(matching.map(|topic| topic.name).filter(|name| filter.accepts(name)).collect())
 }
 
 /// How many partitions each of these topics has; those that are not known are left out.

@@ -12,12 +12,12 @@
 //! flight.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use millstream_record::{BatchBuilder, Compression, Header};
+use millstream_record::{BatchBuilder, BatchOptions, Compression, Header};
 use millstream_types::{
     BrokerId, ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, TopicPartition,
 };
@@ -79,6 +79,8 @@ pub(crate) struct Accumulator<W> {
     /// A sequence is missing for good; see the module's head.
     renumber: bool,
     flushing: bool,
+    /// What a transaction that cannot be committed leaves behind is given up with this, and not sent again.
+    given_up: Option<Error>,
     next_id: u64,
 }
 
@@ -88,11 +90,23 @@ struct Limits {
     batch_size: usize,
     compression: Compression,
     compression_level: Option<i32>,
+    transactional: bool,
     max_in_flight: usize,
     max_request_size: usize,
     delivery_timeout: Duration,
     retry_backoff: Duration,
     retry_backoff_max: Duration,
+}
+
+impl Limits {
+    fn batch_options(&self) -> BatchOptions {
+        BatchOptions {
+            compression: self.compression,
+            compression_level: self.compression_level,
+            transactional: self.transactional,
+            ..BatchOptions::default()
+        }
+    }
 }
 
 impl<W> Accumulator<W> {
@@ -103,6 +117,7 @@ impl<W> Accumulator<W> {
                 batch_size: config.batch_size,
                 compression: config.compression_type,
                 compression_level: config.compression_level,
+                transactional: config.transactional_id.is_some(),
                 max_in_flight: config.max_in_flight,
                 max_request_size: config.max_request_size,
                 delivery_timeout: config.delivery_timeout,
@@ -114,6 +129,7 @@ impl<W> Accumulator<W> {
             identity: if config.enable_idempotence { Identity::Wanted } else { Identity::Off },
             renumber: false,
             flushing: false,
+            given_up: None,
             next_id: 0,
         }
     }
@@ -130,9 +146,7 @@ impl<W> Accumulator<W> {
             self.next_id += 1;
             queue.closed.push_back(full.close(BatchId(self.next_id)));
         }
-        let open = queue
-            .open
-            .get_or_insert_with(|| OpenBatch::new(limits.compression, limits.compression_level, now));
+        let open = queue.open.get_or_insert_with(|| OpenBatch::new(limits.batch_options(), now));
         open.push(record, waiter);
     }
 
@@ -282,7 +296,14 @@ impl<W> Accumulator<W> {
         error: Error,
     ) -> Vec<Fate<W>> {
         let idempotent = self.identity != Identity::Off;
+        // A transaction is not numbered anew in its midst. What comes after a batch in doubt may yet be right.
+        let renumbers = idempotent && !(self.config.transactional && index == 0);
         let Some(queue) = self.queues.get_mut(partition) else { return Vec::new() };
+        if let Some(reason) = &self.given_up {
+            let batch = queue.closed.remove(index).expect("the caller's index");
+            self.renumber |= batch.sequence.is_some();
+            return refused(partition, batch, reason);
+        }
         let batch = &mut queue.closed[index];
         match error.code() {
             // The broker has it already; it no longer knows where.
@@ -296,7 +317,7 @@ impl<W> Accumulator<W> {
                 | ErrorCode::UnknownProducerId
                 | ErrorCode::InvalidProducerEpoch
                 | ErrorCode::ProducerFenced,
-            ) if idempotent => {
+            ) if renumbers => {
                 batch.maybe_appended = false;
                 // With nothing before it the gap is not one that a retry closes.
                 self.renumber |= index == 0;
@@ -356,6 +377,42 @@ impl<W> Accumulator<W> {
         }
         self.flushing &= !self.is_empty();
         fates
+    }
+
+    /// Gives up what is not in flight, and what is unless it is answered well: nothing is sent until
+    /// [`Accumulator::resume`].
+    pub(crate) fn give_up(&mut self, reason: &Error) -> Vec<Fate<W>> {
+        self.given_up.get_or_insert_with(|| reason.clone());
+        let mut fates = Vec::new();
+        for (partition, queue) in &mut self.queues {
+            if let Some(open) = queue.open.take() {
+                self.next_id += 1;
+                queue.closed.push_back(open.close(BatchId(self.next_id)));
+            }
+            let all = std::mem::take(&mut queue.closed).into_iter();
+            let (in_flight, queued): (VecDeque<_>, VecDeque<_>) = all.partition(Batch::is_in_flight);
+            queue.closed = in_flight;
+            for batch in queued {
+                self.renumber |= self.identity != Identity::Off && batch.sequence.is_some();
+                fates.extend(refused(partition, batch, reason));
+            }
+        }
+        self.flushing &= !self.is_empty();
+        fates
+    }
+
+    pub(crate) fn given_up(&self) -> Option<&Error> {
+        self.given_up.as_ref()
+    }
+
+    /// Takes records again after [`Accumulator::give_up`]. Says whether sequences miss for good, so that
+    /// nothing can be sent before [`Accumulator::set_identity`].
+    pub(crate) fn resume(&mut self) -> bool {
+        self.given_up = None;
+        if std::mem::take(&mut self.renumber) {
+            self.identity = Identity::Wanted;
+        }
+        self.identity == Identity::Wanted
     }
 
     /// Gives everything up: the producer was closed or can go no further.

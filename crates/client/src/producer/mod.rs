@@ -8,13 +8,14 @@ mod request;
 mod sender;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -23,12 +24,14 @@ use millstream_types::{ErrorCode, Offset, PartitionId, TimestampMs, TopicName, T
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+pub use self::transaction::ConsumerGroupMetadata;
 use self::{
     accumulator::NewRecord,
     partitioner::Partitioner,
-    sender::{Append, Command, Waiter},
+    sender::{Append, Command, Counters, Waiter},
+    transaction::Transactions,
 };
-use crate::{Client, Error, Result, config::ProducerConfig};
+use crate::{Client, Error, Metric, Result, config::ProducerConfig};
 
 /// Records that may wait for the sending task; more wait in `send`.
 const COMMANDS_MAX: usize = 1024;
@@ -86,22 +89,31 @@ pub struct Producer {
     commands: mpsc::Sender<Command>,
     partitioner: Mutex<Partitioner>,
     memory: Arc<Semaphore>,
+    /// With a `transactional.id`.
+    transactions: Option<Arc<Transactions>>,
+    counters: Arc<Counters>,
 }
 
 impl Producer {
     pub fn new(client: Client, config: ProducerConfig) -> Result<Self> {
         config.check()?;
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
-        tokio::spawn(sender::run(client.clone(), config.clone(), received));
+        let timeout = config.transaction_timeout;
+        let transactions = config.transactional_id.clone().map(|id| Arc::new(Transactions::new(id, timeout)));
+        let counters: Arc<Counters> = Arc::default();
+        let (sends, counts) = (transactions.clone(), Arc::clone(&counters));
+        tokio::spawn(sender::run(client.clone(), config.clone(), sends, counts, received));
         let memory = Arc::new(Semaphore::new(config.buffer_memory.min(Semaphore::MAX_PERMITS)));
         // Any number will do; producers that start together should not all start with one partition.
         let start = Uuid::random().0 as u32;
-        Ok(Self { client, config, commands, partitioner: Mutex::new(Partitioner::new(start)), memory })
+        let partitioner = Mutex::new(Partitioner::new(start));
+        Ok(Self { client, config, commands, partitioner, memory, transactions, counters })
     }
 
     /// Hands a record over. Returns as soon as there is room for it in `buffer.memory`; the [`Delivery`]
     /// tells when and where it was written.
     pub async fn send(&self, record: ProducerRecord) -> Result<Delivery> {
+        let transaction = self.transactions.as_ref().map(|transactions| transactions.open()).transpose()?;
         let ProducerRecord { topic, partition, timestamp, key, value, headers } = record;
         let bytes = BatchBuilder::record_size_max(key.as_deref(), value.as_deref(), &headers);
         let limit = self.config.max_request_size.min(self.config.buffer_memory);
@@ -114,6 +126,7 @@ impl Producer {
             partition: TopicPartition::new(topic, partition),
             record: NewRecord { timestamp: timestamp.unwrap_or_else(now), key, value, headers },
             waiter: Waiter { fate, _memory: memory },
+            transaction,
         };
         self.commands.send(Command::Append(append)).await.map_err(|_| CLOSED)?;
         Ok(Delivery(delivery))
@@ -152,6 +165,33 @@ impl Producer {
         let (done, flushed) = oneshot::channel();
         self.commands.send(Command::Flush(done)).await.map_err(|_| CLOSED)?;
         flushed.await.map_err(|_| CLOSED)
+    }
+
+    /// What it has done so far, and what its client has sent and received, by Kafka's names.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let mut report = self.client.report("producer");
+        let (all, free) = (self.config.buffer_memory, self.memory.available_permits());
+        for (name, value) in [
+            ("record-send-total", self.counters.records_sent.get()),
+            ("record-error-total", self.counters.record_errors.get()),
+            ("buffer-total-bytes", all as f64),
+            ("buffer-available-bytes", free as f64),
+        ] {
+            report.add("metrics", name, value);
+        }
+        report.finish()
+    }
+
+    /// Waits so long for everything that was handed over to be written; what is not by then is given up, and
+    /// its [`Delivery`] says so. A transaction that is open stays so, and is aborted by the broker.
+    pub async fn close(self, limit: Duration) -> Result<()> {
+        match tokio::time::timeout(limit, self.flush()).await {
+            Ok(flushed) => flushed,
+            Err(_) => {
+                self.commands.send(Command::Abandon).await.map_err(|_| CLOSED)?;
+                Err(Error::Timeout { what: "closing the producer".to_owned(), limit, last: None })
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, time::Instant};
 
 use bytes::Bytes;
-use millstream_record::{BatchBuilder, BatchOptions, Compression, ProducerInfo, RecordBatch, batch};
+use millstream_record::{BatchBuilder, BatchOptions, ProducerInfo, RecordBatch, batch};
 use millstream_types::{BrokerId, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 use super::accumulator::NewRecord;
@@ -68,8 +68,7 @@ pub(super) struct Queue<W> {
 }
 
 impl<W> OpenBatch<W> {
-    pub(super) fn new(compression: Compression, compression_level: Option<i32>, now: Instant) -> Self {
-        let options = BatchOptions { compression, compression_level, ..BatchOptions::default() };
+    pub(super) fn new(options: BatchOptions, now: Instant) -> Self {
         Self { builder: BatchBuilder::new(options), pending: Vec::new(), created: now }
     }
 
@@ -138,6 +137,7 @@ impl<W> Batch<W> {
         }
         let options = BatchOptions {
             compression: opened.header.attributes.compression().unwrap_or_default(),
+            transactional: opened.header.attributes.is_transactional(),
             ..BatchOptions::default()
         };
         let build = |records: &[millstream_record::Record]| {

@@ -23,17 +23,26 @@ use crate::{
 
 /// From here on topics go by id (KIP-516), so that records never end up in a later topic of the same name.
 const VERSION_WITH_IDS: i16 = 13;
+/// From here on a broker takes the partitions of a transaction to be added by the request (KIP-890).
+const VERSION_THAT_ADDS_PARTITIONS: i16 = 12;
+
+/// What a producer says with each request.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) acks: Acks,
+    pub(super) timeout: Duration,
+    pub(super) transactional_id: Option<String>,
+}
 
 /// Sends what was dispatched and says what became of each batch. Drops `on_its_way` as soon as a later
 /// request cannot overtake this one any more.
 pub(super) async fn produce(
     client: Client,
-    acks: Acks,
-    timeout: Duration,
+    terms: Terms,
     dispatch: Dispatch,
     on_its_way: oneshot::Sender<()>,
 ) -> Vec<(TopicPartition, BatchId, Answer)> {
-    let answers = exchange(&client, acks, timeout, &dispatch, on_its_way).await;
+    let answers = exchange(&client, &terms, &dispatch, on_its_way).await;
     let mut answers = answers.unwrap_or_else(|error| {
         let failed = |(partition, _, _): &(TopicPartition, BatchId, Bytes)| {
             (partition.clone(), Answer::Failed(error.clone()))
@@ -53,19 +62,21 @@ type Answers = BTreeMap<TopicPartition, Answer>;
 
 async fn exchange(
     client: &Client,
-    acks: Acks,
-    timeout: Duration,
+    terms: &Terms,
     dispatch: &Dispatch,
     on_its_way: oneshot::Sender<()>,
 ) -> Result<Answers> {
     let connection = client.lane(dispatch.broker, Lane::Produce).await?;
     let metadata = client.metadata();
-    let version = connection.version_of::<ProduceRequest>()?;
+    let mut version = connection.version_of::<ProduceRequest>()?;
+    if terms.transactional_id.is_some() {
+        version = version.min(VERSION_THAT_ADDS_PARTITIONS - 1);
+    }
     let all_have_ids =
         dispatch.batches.iter().all(|(partition, ..)| topic_has_id(&metadata, &partition.topic));
     let version = if all_have_ids { version } else { version.min(VERSION_WITH_IDS - 1) };
-    let request = request(&metadata, version, acks, timeout, dispatch);
-    if acks == Acks::None {
+    let request = request(&metadata, version, terms, dispatch);
+    if terms.acks == Acks::None {
         connection.send_unanswered(version, &request).await?;
         let sent = Answer::Appended { base_offset: None, log_append_time: None };
         return Ok(dispatch
@@ -84,13 +95,7 @@ fn topic_has_id(metadata: &Metadata, topic: &TopicName) -> bool {
     metadata.topic(topic).is_some_and(|topic| topic.id.is_some())
 }
 
-fn request(
-    metadata: &Metadata,
-    version: i16,
-    acks: Acks,
-    timeout: Duration,
-    dispatch: &Dispatch,
-) -> ProduceRequest {
+fn request(metadata: &Metadata, version: i16, terms: &Terms, dispatch: &Dispatch) -> ProduceRequest {
     let mut topics: BTreeMap<&TopicName, Vec<PartitionProduceData>> = BTreeMap::new();
     for (partition, _, batch) in &dispatch.batches {
         let data = PartitionProduceData {
@@ -110,9 +115,9 @@ fn request(
         topic
     });
     ProduceRequest {
-        transactional_id: None,
-        acks: acks.to_wire(),
-        timeout_ms: as_millis_i32(timeout),
+        transactional_id: terms.transactional_id.clone(),
+        acks: terms.acks.to_wire(),
+        timeout_ms: as_millis_i32(terms.timeout),
         topic_data: topic_data.collect(),
         ..ProduceRequest::default()
     }

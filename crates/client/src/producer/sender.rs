@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,28 +16,41 @@ use tokio::{
 };
 
 use super::{
-    RecordMetadata,
+    CLOSED, RecordMetadata,
     accumulator::{Accumulator, Answer, Fate, NewRecord},
     queue::BatchId,
-    request::produce,
+    request::{Terms, produce},
+    transaction::Transactions,
 };
 use crate::{
     Client, Error, Result,
     config::{ProducerConfig, as_millis_i32},
+    metrics::Counter,
 };
 
 /// Records taken from the channel before batches are looked at again.
 const COMMANDS_AT_ONCE: usize = 1024;
+const ABORTED: Error = Error::IllegalState("the transaction was aborted before the record was written");
 
 pub(super) enum Command {
     Append(Append),
     Flush(oneshot::Sender<()>),
+    /// As a flush, and what comes later is not of the transaction any more.
+    Finish(oneshot::Sender<()>),
+    /// Gives up what can be, and waits for the rest. Says whether the producer needs a new identity.
+    Abort(oneshot::Sender<bool>),
+    /// Of a transactional producer.
+    Identity(ProducerId, ProducerEpoch),
+    /// Gives everything up.
+    Abandon,
 }
 
 pub(super) struct Append {
     pub(super) partition: TopicPartition,
     pub(super) record: NewRecord,
     pub(super) waiter: Waiter,
+    /// The number of the transaction that it is part of.
+    pub(super) transaction: Option<u64>,
 }
 
 /// Waits for a record's fate and holds its share of `buffer.memory` until then.
@@ -46,16 +60,26 @@ pub(super) struct Waiter {
     pub(super) _memory: OwnedSemaphorePermit,
 }
 
+/// What becomes of records.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) records_sent: Counter,
+    pub(super) record_errors: Counter,
+}
+
 /// What a task of the sender's came back with.
 enum Done {
     Produced { broker: BrokerId, answers: Vec<(TopicPartition, BatchId, Answer)> },
     Identity(Result<(ProducerId, ProducerEpoch)>),
     Metadata(Result<Vec<(TopicName, Error)>>),
+    PartitionsAdded(Result<()>),
 }
 
 struct Sender {
     client: Client,
     config: ProducerConfig,
+    transactions: Option<Arc<Transactions>>,
+    counters: Arc<Counters>,
     accumulator: Accumulator<Waiter>,
     tasks: JoinSet<Done>,
     /// By broker: is over when the last request for it is on its connection, so that the next may go.
@@ -65,21 +89,36 @@ struct Sender {
     /// When metadata may be asked for again after an answer that did not help.
     metadata_not_before: Option<Instant>,
     flushes: Vec<oneshot::Sender<()>>,
+    aborts: Vec<oneshot::Sender<bool>>,
+    adding_partitions: bool,
+    /// The number of the last transaction that takes no records any more.
+    finished: u64,
 }
 
 /// Runs until the producer is dropped and all its records have met their fates.
-pub(super) async fn run(client: Client, config: ProducerConfig, mut commands: mpsc::Receiver<Command>) {
+pub(super) async fn run(
+    client: Client,
+    config: ProducerConfig,
+    transactions: Option<Arc<Transactions>>,
+    counters: Arc<Counters>,
+    mut commands: mpsc::Receiver<Command>,
+) {
     let backoff = (client.config().retry_backoff, client.config().retry_backoff_max);
     let mut sender = Sender {
         accumulator: Accumulator::new(&config, backoff.0, backoff.1),
         client,
         config,
+        transactions,
+        counters,
         tasks: JoinSet::new(),
         turns: BTreeMap::new(),
         asking_identity: false,
         asking_metadata: false,
         metadata_not_before: None,
         flushes: Vec::new(),
+        aborts: Vec::new(),
+        adding_partitions: false,
+        finished: 0,
     };
     let mut received = Vec::with_capacity(COMMANDS_AT_ONCE);
     let mut open = true;
@@ -114,28 +153,124 @@ impl Sender {
     fn take(&mut self, command: Command) {
         match command {
             Command::Append(append) => {
+                if let Some(error) = self.refusal(append.transaction) {
+                    append.waiter.fate.send(Err(error)).ok();
+                    return;
+                }
                 self.accumulator.append(Instant::now(), &append.partition, &append.record, append.waiter);
             }
             Command::Flush(done) => {
                 self.accumulator.flush();
                 self.flushes.push(done);
             }
+            Command::Finish(done) => {
+                self.finish();
+                self.accumulator.flush();
+                self.flushes.push(done);
+            }
+            Command::Abort(done) => {
+                self.finish();
+                let fates = self.accumulator.give_up(&ABORTED);
+                self.deliver(fates);
+                self.aborts.push(done);
+            }
+            Command::Identity(id, epoch) => self.accumulator.set_identity(id, epoch),
+            Command::Abandon => {
+                let fates = self.accumulator.abandon(&CLOSED);
+                self.deliver(fates);
+            }
         }
+    }
+
+    fn finish(&mut self) {
+        if let Some(transactions) = &self.transactions {
+            self.finished = transactions.number();
+        }
+    }
+
+    /// Why a record that was sent in a transaction cannot be part of it any more.
+    fn refusal(&self, transaction: Option<u64>) -> Option<Error> {
+        if transaction.is_some_and(|number| number <= self.finished) {
+            return Some(Error::IllegalState("the transaction was ended before the record was taken"));
+        }
+        self.accumulator.given_up().cloned()
+    }
+
+    /// Hands fates out. What a transaction has lost of its records makes it fail as a whole.
+    fn settle(&mut self, fates: Vec<Fate<Waiter>>) {
+        let failed = fates.iter().find_map(|fate| fate.result.as_ref().err().cloned());
+        self.deliver(fates);
+        if let Some(error) = failed {
+            self.fail_transaction(&error);
+        }
+    }
+
+    fn fail_transaction(&mut self, error: &Error) {
+        if let Some(transactions) = &self.transactions {
+            transactions.fail(error);
+            let fates = self.accumulator.give_up(error);
+            self.deliver(fates);
+        }
+    }
+
+    fn deliver(&self, fates: Vec<Fate<Waiter>>) {
+        let written = fates.iter().filter(|fate| fate.result.is_ok()).count();
+        self.counters.records_sent.add(written);
+        self.counters.record_errors.add(fates.len() - written);
+        for fate in fates {
+            let result = fate.result.map(|(offset, timestamp)| RecordMetadata {
+                partition: fate.partition,
+                offset,
+                timestamp,
+            });
+            // The producer's caller may not care.
+            fate.waiter.fate.send(result).ok();
+        }
+    }
+
+    /// Makes partitions part of the transaction that records wait for and are not.
+    fn add_partitions(&mut self) {
+        let Some(transactions) = self.transactions.clone().filter(|_| !self.adding_partitions) else {
+            return;
+        };
+        let missing = self.accumulator.partitions().filter(|partition| !transactions.contains(partition));
+        let missing: BTreeSet<TopicPartition> = missing.cloned().collect();
+        if missing.is_empty() || self.accumulator.given_up().is_some() {
+            return;
+        }
+        self.adding_partitions = true;
+        let client = self.client.clone();
+        self.tasks.spawn(async move {
+            Done::PartitionsAdded(transactions.add_partitions(&client, &missing).await)
+        });
     }
 
     /// Starts everything that can be started now. Returns when to look again at the latest.
     fn work(&mut self, now: Instant) -> Option<Instant> {
-        deliver(self.accumulator.expire(now));
-        if self.accumulator.wants_identity() && !self.asking_identity {
+        let expired = self.accumulator.expire(now);
+        self.settle(expired);
+        self.add_partitions();
+        // A transactional producer has its identity from `init_transactions`.
+        let asks_itself = self.transactions.is_none() && !self.asking_identity;
+        if asks_itself && self.accumulator.wants_identity() {
             self.asking_identity = true;
             let client = self.client.clone();
             self.tasks.spawn(async move { Done::Identity(init_producer_id(&client).await) });
         }
         let metadata_wakeup = self.ask_metadata(now);
         let metadata = self.client.metadata();
-        for dispatch in self.accumulator.dispatch(now, |partition| metadata.leader(partition)) {
-            let (client, acks) = (self.client.clone(), self.config.acks);
-            let timeout = client.config().request_timeout;
+        let transactions = self.transactions.clone();
+        let may_go = |partition: &TopicPartition| {
+            transactions.as_ref().is_none_or(|transactions| transactions.contains(partition))
+        };
+        let leader = |partition: &TopicPartition| metadata.leader(partition).filter(|_| may_go(partition));
+        for dispatch in self.accumulator.dispatch(now, leader) {
+            let client = self.client.clone();
+            let terms = Terms {
+                acks: self.config.acks,
+                timeout: client.config().request_timeout,
+                transactional_id: self.config.transactional_id.clone(),
+            };
             let broker = dispatch.broker;
             let (on_its_way, next_turn) = oneshot::channel();
             let turn = self.turns.insert(broker, next_turn);
@@ -144,13 +279,19 @@ impl Sender {
                     // The sender is dropped, not used.
                     turn.await.ok();
                 }
-                Done::Produced { broker, answers: produce(client, acks, timeout, dispatch, on_its_way).await }
+                Done::Produced { broker, answers: produce(client, terms, dispatch, on_its_way).await }
             });
         }
         if self.accumulator.is_empty() {
             for flush in self.flushes.drain(..) {
                 // Whoever flushed may have gone.
                 flush.send(()).ok();
+            }
+            if !self.aborts.is_empty() && !self.adding_partitions {
+                let needs_identity = self.accumulator.resume();
+                for abort in self.aborts.drain(..) {
+                    abort.send(needs_identity).ok();
+                }
             }
         }
         [self.accumulator.next_wakeup(now), metadata_wakeup].into_iter().flatten().min()
@@ -185,14 +326,24 @@ impl Sender {
                             self.client.mark_stale();
                         }
                     }
-                    deliver(self.accumulator.answer(now, &partition, id, answer));
+                    let fates = self.accumulator.answer(now, &partition, id, answer);
+                    self.settle(fates);
                 }
             }
             Done::Identity(answer) => {
                 self.asking_identity = false;
                 match answer {
                     Ok((id, epoch)) => self.accumulator.set_identity(id, epoch),
-                    Err(error) => deliver(self.accumulator.abandon(&error)),
+                    Err(error) => {
+                        let fates = self.accumulator.abandon(&error);
+                        self.deliver(fates);
+                    }
+                }
+            }
+            Done::PartitionsAdded(answer) => {
+                self.adding_partitions = false;
+                if let Err(error) = answer {
+                    self.fail_transaction(&error);
                 }
             }
             Done::Metadata(answer) => {
@@ -204,18 +355,6 @@ impl Sender {
                 }
             }
         }
-    }
-}
-
-fn deliver(fates: Vec<Fate<Waiter>>) {
-    for fate in fates {
-        let result = fate.result.map(|(offset, timestamp)| RecordMetadata {
-            partition: fate.partition,
-            offset,
-            timestamp,
-        });
-        // The producer's caller may not care.
-        fate.waiter.fate.send(result).ok();
     }
 }
 

@@ -339,3 +339,88 @@ fn abandoned_records_all_learn_why() {
     );
     assert!(machine.is_empty());
 }
+
+fn transactional() -> Accumulator<u32> {
+    let mut machine = accumulator(|config| {
+        config.transactional_id = Some("id".to_owned());
+        // One record a batch.
+        config.batch_size = 1;
+    });
+    machine.set_identity(ProducerId(1), ProducerEpoch(0));
+    machine
+}
+
+/// Sends everything that may go; each batch with its header.
+fn send_all(machine: &mut Accumulator<u32>) -> Vec<(super::queue::BatchId, RecordBatch)> {
+    let mut sent = Vec::new();
+    loop {
+        let dispatches = machine.dispatch(Instant::now(), |_| Some(LEADER));
+        if dispatches.is_empty() {
+            return sent;
+        }
+        for (_, id, bytes) in dispatches.into_iter().flat_map(|dispatch| dispatch.batches) {
+            sent.push((id, RecordBatch::decode(&bytes, 0).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn what_a_failed_transaction_leaves_is_not_sent_again_and_the_next_is_numbered_anew() {
+    let (mut machine, now) = (transactional(), Instant::now());
+    let aborted = Error::IllegalState("aborted");
+    machine.append(now, &partition(0), &record(0), 0);
+    let first = send_all(&mut machine);
+    assert!(first[0].1.header.attributes.is_transactional());
+    machine.request_done(LEADER);
+    machine.answer(now, &partition(0), first[0].0, at(0));
+    for value in 1..9 {
+        machine.append(now, &partition(0), &record(value), value);
+    }
+    let sent = send_all(&mut machine);
+    assert_eq!(sent.len(), 5);
+    let given_up = machine.give_up(&aborted);
+    assert!(given_up.iter().all(|fate| fate.result.as_ref().is_err_and(|error| *error == aborted)));
+    assert_eq!(given_up.iter().map(|fate| fate.waiter).collect::<Vec<_>>(), [6, 7, 8]);
+    assert!(!machine.is_empty(), "what is in flight is waited for");
+    // One is answered, the others come back and are not sent again.
+    assert!(machine.answer(now, &partition(0), sent[0].0, at(1))[0].result.is_ok());
+    for (id, _) in &sent[1..] {
+        let fates = machine.answer(now, &partition(0), *id, lost());
+        assert_eq!(fates[0].result.as_ref().err(), Some(&aborted));
+    }
+    assert!(machine.is_empty() && machine.given_up().is_some());
+    for _ in 0..5 {
+        machine.request_done(LEADER);
+    }
+    assert!(machine.resume(), "sequences miss");
+    machine.append(now, &partition(0), &record(9), 9);
+    assert!(send_all(&mut machine).is_empty());
+    machine.set_identity(ProducerId(1), ProducerEpoch(1));
+    let anew = send_all(&mut machine).remove(0).1.header.producer().unwrap();
+    assert_eq!((anew.epoch, anew.base_sequence), (ProducerEpoch(1), Some(Sequence(0))));
+}
+
+#[test]
+fn in_a_transaction_a_gap_of_its_own_is_fatal_to_it_and_one_behind_a_batch_in_doubt_is_not() {
+    let (mut machine, now) = (transactional(), Instant::now());
+    machine.append(now, &partition(0), &record(0), 0);
+    let first = send_all(&mut machine);
+    machine.request_done(LEADER);
+    machine.answer(now, &partition(0), first[0].0, at(0));
+    for value in 1..3 {
+        machine.append(now, &partition(0), &record(value), value);
+    }
+    let sent = send_all(&mut machine);
+    assert_eq!(sent.len(), 2);
+    assert!(machine.answer(now, &partition(0), sent[0].0, lost()).is_empty());
+    let gap = || kafka(ErrorCode::OutOfOrderSequenceNumber);
+    assert!(machine.answer(now, &partition(0), sent[1].0, gap()).is_empty());
+    for _ in 0..2 {
+        machine.request_done(LEADER);
+    }
+    let later = now + Duration::from_secs(1);
+    let (_, id, _) = only(machine.dispatch(later, |_| Some(LEADER)));
+    assert_eq!(id, sent[0].0);
+    let fates = machine.answer(later, &partition(0), id, gap());
+    assert_eq!(fates[0].result.as_ref().unwrap_err().code(), Some(ErrorCode::OutOfOrderSequenceNumber));
+}

@@ -4,11 +4,15 @@
 
 mod admin;
 mod batches;
+mod blocking;
+mod cluster;
 mod connection;
 mod consumer;
 mod groups;
 mod produce;
+mod recreated;
 mod restart;
+mod transactions;
 
 use std::{
     sync::{LazyLock, mpsc},

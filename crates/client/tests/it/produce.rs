@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use millstream_client::{
-    Acks, Client, Consumer, ConsumerConfig, ConsumerRecord, Error, IsolationLevel, OffsetSpec, Producer,
-    ProducerConfig, ProducerRecord,
+    Acks, Client, Consumer, ConsumerConfig, ConsumerRecord, Error, IsolationLevel, Metric, OffsetSpec,
+    Producer, ProducerConfig, ProducerRecord,
 };
 use millstream_record::{Compression, Header, TimestampType};
 use millstream_types::{ErrorCode, Offset, PartitionId, TimestampMs, TopicName, TopicPartition};
@@ -94,6 +94,37 @@ async fn keys_go_to_the_partitions_that_java_chooses() {
     let outside = ProducerRecord { partition: Some(PartitionId(7)), ..record(&topic, None, None) };
     let refused = producer.send(outside).await.unwrap_err();
     assert_eq!(refused.code(), Some(ErrorCode::UnknownTopicOrPartition));
+}
+
+#[tokio::test]
+async fn metrics_count_what_was_written_and_read_by_kafkas_names() {
+    let client = client();
+    let topic = fresh_topic(&client, "metrics", 1).await;
+    let producer = Producer::new(client.clone(), ProducerConfig::default()).unwrap();
+    for _ in 0..10 {
+        producer.send(record(&topic, None, Some("v"))).await.unwrap().await.unwrap();
+    }
+    let find = |metrics: Vec<Metric>, group: &str, name: &str| {
+        let found: Vec<f64> =
+            metrics.iter().filter(|m| m.group == group && m.name == name).map(|m| m.value).collect();
+        assert_eq!(found.len(), 1, "{group} {name} in {metrics:?}");
+        found[0]
+    };
+    let of_producer = |name| find(producer.metrics(), "producer-metrics", name);
+    assert_eq!((of_producer("record-send-total"), of_producer("record-error-total")), (10.0, 0.0));
+    assert_eq!(of_producer("buffer-available-bytes"), of_producer("buffer-total-bytes"));
+    assert!(of_producer("response-total") >= 10.0 && of_producer("outgoing-byte-total") > 500.0);
+    let nodes = producer.metrics().into_iter().filter(|m| m.group == "producer-node-metrics");
+    let to_nodes: f64 = nodes.filter(|m| m.name == "request-total").map(|m| m.value).sum();
+    assert!(to_nodes <= of_producer("request-total"));
+
+    let mut consumer =
+        Consumer::new(client.clone(), ConsumerConfig { max_poll_records: 4, ..ConsumerConfig::default() });
+    consumer.assign([(partition(&topic, 0), Offset(0))]);
+    assert_eq!(consumer.poll(60 * SECOND).await.unwrap().len(), 4);
+    let of_consumer = |name| find(consumer.metrics(), "consumer-fetch-manager-metrics", name);
+    assert_eq!((of_consumer("records-consumed-total"), of_consumer("records-lag")), (4.0, 6.0));
+    assert_eq!((of_consumer("records-lead"), of_consumer("preferred-read-replica")), (4.0, -1.0));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use millstream_client::{
-    Client, ClientConfig, Consumer, ConsumerConfig, NewTopic, Producer, ProducerConfig, ProducerRecord,
+    Client, ClientConfig, Consumer, ConsumerConfig, Error, NewTopic, Producer, ProducerConfig, ProducerRecord,
 };
 use millstream_testkit::{Target, TargetOptions};
 use millstream_types::{Offset, PartitionId, TopicName};
@@ -63,4 +63,35 @@ async fn every_record_is_there_once_and_in_order_after_the_broker_was_killed() {
             differs.map(|at| &values[at.saturating_sub(3)..values.len().min(at + 10)]),
         );
     }
+}
+
+/// Two clusters, as after a move to new machines under the old names: of the first nothing is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_brokers_are_all_gone_asks_the_bootstrap_servers_again() {
+    let mut first = Target::start(TargetOptions::default()).unwrap();
+    let second = Target::start(TargetOptions::default()).unwrap();
+    let servers = format!("{},{}", first.bootstrap(), second.bootstrap());
+    let start = |rebootstrap| {
+        let limit = if rebootstrap { 60 * SECOND } else { 2 * SECOND };
+        let config = ClientConfig { rebootstrap, default_api_timeout: limit, ..ClientConfig::new(&servers) };
+        Client::new(config).unwrap()
+    };
+    let (again, never) = (start(true), start(false));
+    let topic = TopicName::from_static("moved");
+    for bootstrap in [first.bootstrap(), second.bootstrap()] {
+        let admin = Client::new(ClientConfig::new(bootstrap)).unwrap().admin();
+        let new = NewTopic { name: topic.to_string(), partitions: Some(1), ..NewTopic::default() };
+        admin.create_topics(&[new], false).await.unwrap()[topic.as_str()].clone().unwrap();
+    }
+    let ids = (again.topic(&topic).await.unwrap().id, never.topic(&topic).await.unwrap().id);
+    assert_eq!(ids.0, ids.1);
+    tokio::task::block_in_place(|| first.kill()).unwrap();
+    let described = again.admin().describe_topics(std::slice::from_ref(&topic)).await.unwrap();
+    assert!(described[&topic].clone().unwrap().id != ids.0);
+    let error = never.admin().list_topics().await.unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    // What was known of the topic in the first cluster does not stand in the way.
+    let producer = Producer::new(again, ProducerConfig::default()).unwrap();
+    let record = ProducerRecord::new(topic, None, Some(Bytes::from_static(b"v")));
+    assert_eq!(producer.send(record).await.unwrap().await.unwrap().offset, Some(Offset::ZERO));
 }

@@ -49,7 +49,7 @@ pub(super) const NETWORK: &[Definition] = &[
         .doc("How many connections one address may have open; further ones are closed at once."),
     key("max.connections.per.ip.overrides", String, "").cluster_wide()
         .doc("Exceptions to `max.connections.per.ip`: `ADDRESS:COUNT`, several divided by commas."),
-    key("queued.max.request.bytes", Long, "16777216").kafka_default("-1")
+    key("queued.max.request.bytes", Long, "12582912").kafka_default("-1")
         .doc("How much memory requests that have not come whole and answers that are not taken may have, over all connections; -1 is no limit. A connection whose request finds no room is not read until there is some; one request at a time is let through beyond the limit, however large. While others wait, a request that takes more than five seconds to come is given up with its connection, and so are the answers that have waited longest where these are too many. Records that are sent from their file do not count."),
     key("queued.max.requests", Int, "500").high().at_least(1)
         .doc("How many requests may run behind an earlier one of their connection, over all connections. Beyond it a connection's next request is read when the one before is answered."),

@@ -39,10 +39,8 @@ pub trait File: Send + Sync + fmt::Debug {
     fn is_cached(&self, _position: u64, _length: usize) -> bool {
         true
     }
-    /// Waits for the disk, so that reading there does not.
-    fn load(&self, _position: u64, _length: usize) -> io::Result<()> {
-        Ok(())
-    }
+    /// From now on no more is read from the disk than was asked for.
+    fn read_nothing_ahead(&self) {}
     /// The operating system's file, which can send pieces of itself to a socket.
     fn os_file(&self) -> Option<&Arc<std::fs::File>> {
         None

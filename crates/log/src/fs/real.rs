@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rustix::{
-    fs::{FallocateFlags, FlockOperation},
+    fs::{Advice, FallocateFlags, FlockOperation},
     io::ReadWriteFlags,
 };
 
@@ -149,18 +149,9 @@ impl File for RealFile {
         samples.into_iter().all(cached)
     }
 
-    fn load(&self, position: u64, length: usize) -> io::Result<()> {
-        let mut scratch = vec![0; SAMPLE_BYTES.min(length)];
-        let end = position + length as u64;
-        let mut position = position;
-        while position < end {
-            let piece = scratch.len().min(usize::try_from(end - position).unwrap_or(usize::MAX));
-            match self.read_at(&mut scratch[..piece], position)? {
-                0 => break,
-                read => position += read as u64,
-            }
-        }
-        Ok(())
+    fn read_nothing_ahead(&self) {
+        // Where this cannot be said, more is read than needed.
+        _ = rustix::fs::fadvise(&*self.0, 0, None, Advice::Random);
     }
 
     fn os_file(&self) -> Option<&Arc<fs::File>> {

@@ -7,6 +7,7 @@ use millstream_types::{LeaderEpoch, Offset, TimestampMs};
 
 use super::{Isolation, Log};
 use crate::{
+    cold::ColdReads,
     error::{At, LogError, ReadError},
     index::TimeEntry,
     scan::Located,
@@ -88,7 +89,7 @@ impl Log {
         }
         let from = earlier.map_or(segment.base_offset, |entry| entry.offset).max(start);
         let end = segment.size();
-        let located = segment.locate(fs, from, end).map_err(|error| self.lookup_failure(error))?;
+        let located = segment.locate(fs, from, end, ColdReads::Wait).map_err(|error| self.lookup_failure(error))?;
         let Some(located) = located else { return Ok(None) };
         let mut walk = segment.walk(fs, located.position, end)?;
         loop {

@@ -36,7 +36,7 @@ pub(crate) use checkpoint::PendingCheckpoint;
 pub(crate) use flush::PendingFlush;
 pub(crate) use load::{LoadOptions, Loaded, create, load};
 pub use lookup::TimestampOffset;
-pub use read::{ColdReads, Isolation, ReadRequest, ReadResult};
+pub use read::{Isolation, ReadRequest, ReadResult};
 pub use recover::Cut;
 pub(crate) use retention::Doomed;
 

@@ -10,6 +10,7 @@ use millstream_types::{
 
 use super::{Ends, Log, Mark};
 use crate::{
+    cold::ColdReads,
     dir::Durability,
     error::{At, ReadError, StorageError},
     fs::File,
@@ -40,14 +41,6 @@ pub enum Isolation {
 
 /// A copy of less costs less than sending it out of the file.
 const SLICE_BYTES_MIN: usize = 32 << 10;
-
-/// Whether [`Log::fetch`] may wait for a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ColdReads {
-    Wait,
-    /// [`ReadError::WouldBlock`] instead.
-    Refuse,
-}
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReadResult<R = Bytes> {
@@ -131,7 +124,10 @@ impl Log {
         for (index, segment) in segments.iter().enumerate().skip(after.saturating_sub(1)) {
             let Some(end) = end_in(segment, &bound) else { break };
             let next_base = segments.get(index + 1).map_or(bound.offset, |next| next.base_offset);
-            let Some(first) = segment.locate(&*self.dir.fs, offset, end)? else {
+            if cold == ColdReads::Wait {
+                segment.file(&*self.dir.fs)?.read_nothing_ahead();
+            }
+            let Some(first) = segment.locate(&*self.dir.fs, offset, end, cold)? else {
                 continue;
             };
             let bound = bound.offset.min(next_base);
@@ -168,7 +164,9 @@ impl Log {
         if !file.is_cached(first.position, wanted) {
             match cold {
                 ColdReads::Refuse => return Err(ReadError::WouldBlock),
-                ColdReads::Wait => file.load(first.position, wanted).at("read", segment.path())?,
+                ColdReads::Wait => {
+                    self.dir.turns.load(&**file, first.position, wanted).at("read", segment.path())?;
+                }
             }
         }
         let walk = segment.walk(&*self.dir.fs, first.position, end)?;
@@ -216,7 +214,7 @@ impl Log {
         let after = segments.partition_point(|segment| segment.base_offset <= offset);
         let segment = segments[after.saturating_sub(1)].clone();
         let end = segment.size();
-        let found = segment.locate(&*self.dir.fs, offset, end)?;
+        let found = segment.locate(&*self.dir.fs, offset, end, ColdReads::Wait)?;
         let position = found.map_or(end, |found| found.position);
         segment.remember(offset, position);
         Ok(Mark { offset, segment, position })

@@ -8,6 +8,7 @@ use millstream_types::Offset;
 
 use super::{Appender, Identity, Log, Mark, recover::SegmentScan, replay::Replay};
 use crate::{
+    cold::ColdReads,
     error::{At, LogError, StorageError},
     fs::remove_if_there,
     names::{LOG, SNAPSHOT, file_path, parse_file},
@@ -36,7 +37,7 @@ impl Log {
         let after = segments.partition_point(|segment| segment.base_offset <= offset).max(1);
         let (kept, gone) = segments.split_at(after);
         let target = &kept[kept.len() - 1];
-        let located = target.locate(fs, offset, target.size()).ok().flatten();
+        let located = target.locate(fs, offset, target.size(), ColdReads::Wait).ok().flatten();
         let position = located.map_or(target.size(), |batch| batch.position);
         let trusted_until = located.map_or(offset, |batch| batch.header.base_offset());
         target.file(fs)?.truncate(position).at("truncate", target.path())?;

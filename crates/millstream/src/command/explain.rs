@@ -1,7 +1,7 @@
 //! `--explain`: every request that is made of Kafka, a line each on standard error.
 //!
-//! The codec tells of each frame that it writes or reads (`millstream_protocol::FRAMES`, with `tracing`);
-//! here the two halves of an exchange are put together.
+//! The client tells of each frame that it writes or reads (`millstream_client::FRAMES`, with `tracing`); here
+//! the two halves of an exchange are put together.
 
 use std::{
     collections::HashMap,
@@ -10,14 +10,18 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
+use millstream_protocol::ApiKey;
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
 };
 
-use super::output::say;
+use super::{api, output::say};
 
+/// Of the length in front of a frame.
+const LENGTH_BYTES: usize = 4;
 /// Bodies are cut here: a batch of records is long.
 const BODY_CHARS_MAX: usize = 2000;
 
@@ -38,52 +42,48 @@ pub(super) fn start(explain: Explain) {
 
 struct Listener {
     explain: Explain,
-    /// Requests without an answer, by API and correlation id; of several connections the oldest first.
-    open: Mutex<HashMap<(String, i64), Vec<Call>>>,
+    /// Requests without an answer; where several have one key, the oldest first.
+    open: Mutex<HashMap<Key, Vec<Call>>>,
 }
+
+/// Address, API and correlation id.
+type Key = (String, i64, i64);
 
 struct Call {
     sent: Instant,
-    bytes: i64,
+    bytes: usize,
 }
 
 /// What an event says.
 #[derive(Default)]
 struct Frame {
-    api: String,
+    address: String,
+    api: i64,
     version: i64,
     correlation_id: i64,
-    bytes: i64,
-    /// Left empty unless it is wanted.
-    body: String,
-    wants_body: bool,
     is_answer: bool,
+    bytes: usize,
+    /// Left empty unless it is wanted.
+    frame: Bytes,
+    wants_frame: bool,
 }
 
 impl Visit for Frame {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if self.wants_body && field.name() == "body" {
-            self.body = format!("{value:?}");
-        }
-    }
+    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "api" {
-            self.api = value.to_owned();
+        if field.name() == "address" {
+            self.address = value.to_owned();
         }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
         match field.name() {
+            "api" => self.api = value,
             "version" => self.version = value,
             "correlation_id" => self.correlation_id = value,
-            "bytes" => self.bytes = value,
             _ => {}
         }
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.record_i64(field, i64::try_from(value).unwrap_or(i64::MAX));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -91,32 +91,44 @@ impl Visit for Frame {
             self.is_answer = value;
         }
     }
+
+    fn record_bytes(&mut self, field: &Field, value: &[u8]) {
+        if field.name() == "frame" {
+            self.bytes = value.len() + LENGTH_BYTES;
+            if self.wants_frame {
+                self.frame = Bytes::copy_from_slice(value);
+            }
+        }
+    }
 }
 
 impl Listener {
     fn note(&self, frame: Frame) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let calls = open.entry((frame.api.clone(), frame.correlation_id)).or_default();
-        if !frame.is_answer {
-            calls.push(Call { sent: Instant::now(), bytes: frame.bytes });
-            if self.explain == Explain::Full {
-                say(&format!("kafka: {} v{} > {}", frame.api, frame.version, cut(&frame.body)));
+        let api = i16::try_from(frame.api).ok().and_then(|key| ApiKey::try_from(key).ok());
+        let (Some(api), Ok(version)) = (api, i16::try_from(frame.version)) else { return };
+        let what = format!("kafka: {} v{version}", api.name());
+        let key = (frame.address, frame.api, frame.correlation_id);
+        let call = {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let calls = open.entry(key.clone()).or_default();
+            if !frame.is_answer {
+                calls.push(Call { sent: Instant::now(), bytes: frame.bytes });
             }
-            return;
+            let call = if frame.is_answer && !calls.is_empty() { Some(calls.remove(0)) } else { None };
+            if calls.is_empty() {
+                open.remove(&key);
+            }
+            call
+        };
+        if let Some(call) = call {
+            let ms = call.sent.elapsed().as_secs_f64() * 1000.0;
+            say(&format!("{what}: {} bytes sent, {} received, {ms:.1} ms", call.bytes, frame.bytes));
         }
-        let call = if calls.is_empty() { None } else { Some(calls.remove(0)) };
-        if calls.is_empty() {
-            open.remove(&(frame.api.clone(), frame.correlation_id));
-        }
-        drop(open);
-        let (bytes, ms) =
-            call.map_or((0, 0.0), |call| (call.bytes, call.sent.elapsed().as_secs_f64() * 1000.0));
-        say(&format!(
-            "kafka: {} v{}: {bytes} bytes sent, {} received, {ms:.1} ms",
-            frame.api, frame.version, frame.bytes
-        ));
         if self.explain == Explain::Full {
-            say(&format!("kafka: {} v{} < {}", frame.api, frame.version, cut(&frame.body)));
+            let arrow = if frame.is_answer { '<' } else { '>' };
+            let body = api::body(api, version, frame.is_answer, frame.frame);
+            let body = body.map_or_else(|error| error.to_string(), |body| body.to_string());
+            say(&format!("{what} {arrow} {}", cut(&body)));
         }
     }
 }
@@ -130,7 +142,7 @@ fn cut(body: &str) -> String {
 
 impl Subscriber for Listener {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == millstream_protocol::FRAMES && *metadata.level() == Level::TRACE
+        metadata.target() == millstream_client::FRAMES && *metadata.level() == Level::TRACE
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -142,7 +154,7 @@ impl Subscriber for Listener {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut frame = Frame { wants_body: self.explain == Explain::Full, ..Frame::default() };
+        let mut frame = Frame { wants_frame: self.explain == Explain::Full, ..Frame::default() };
         event.record(&mut frame);
         self.note(frame);
     }

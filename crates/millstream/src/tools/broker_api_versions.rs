@@ -13,7 +13,7 @@ use super::{
     run_options,
 };
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-broker-api-versions",
     summary: "Lists the APIs of every broker, in which versions, and the one that clients of 4.3 would use.",
     flags: &[BOOTSTRAP_SERVER, COMMAND_CONFIG, HELP, VERSION],

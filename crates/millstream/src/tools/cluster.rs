@@ -9,6 +9,7 @@ use millstream_client::{Admin, Client, ConsumerConfig, ProducerConfig};
 
 use super::{
     exit::{Exit, Outcome},
+    options::Given,
     output,
     properties::Properties,
 };
@@ -25,11 +26,38 @@ pub(super) fn block_on<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> 
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
+/// As [`block_on`], for what may be held up by whoever reads its output: what must go on meanwhile, a group
+/// member's heartbeats for instance, has a thread of its own.
+pub(super) fn block_on_beside_others<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?.block_on(work)
+}
+
 impl Cluster {
     /// A client for administration. `call` is what Kafka's message names when no broker answers until
     /// `default.api.timeout.ms` is over: a broker may be on its way up, and scripts count on the wait.
     pub(super) async fn admin(bootstrap: &str, config: Option<&str>, call: &str) -> Outcome<Self> {
-        let mut properties = Properties::read_if_given(config)?;
+        Self::administer(Properties::read_if_given(config)?, bootstrap, call).await
+    }
+
+    /// As [`Self::admin`], of the brokers or the controllers that the command line names.
+    pub(super) async fn admin_of(given: &Given, config: Option<&str>, call: &str) -> Outcome<Self> {
+        Self::administer_of(given, Properties::read_if_given(config)?, call).await
+    }
+
+    pub(super) async fn administer_of(
+        given: &Given,
+        mut properties: Properties,
+        call: &str,
+    ) -> Outcome<Self> {
+        if let Some(controllers) = given.last("bootstrap-controller") {
+            properties.set("bootstrap.controllers", controllers);
+            return Self::administer(properties, controllers, call).await;
+        }
+        Self::administer(properties, given.last("bootstrap-server").unwrap_or_default(), call).await
+    }
+
+    /// The same with properties that are there already.
+    pub(super) async fn administer(mut properties: Properties, bootstrap: &str, call: &str) -> Outcome<Self> {
         properties.set("bootstrap.servers", bootstrap);
         properties.set_default("client.id", "adminclient-1");
         let wrap = |exit: Exit| exit.map(|reason| format!("Failed to create new KafkaAdminClient\n{reason}"));
@@ -88,6 +116,14 @@ impl Cluster {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// Says what is wrong if no broker answers; whoever waits for records goes on waiting, as Kafka's
+    /// consumers do.
+    pub(super) async fn tell_trouble(&self) {
+        if let Err(error) = self.client.any_broker().await {
+            output::say(&format!("WARN {error}; trying again"));
         }
     }
 

@@ -28,7 +28,7 @@ const COMMAND_CONFIG: Flag =
 const CONFIG: Flag = Flag::new("config", "").takes("FILE").hidden();
 const WHERE: &[Group] = &[Group { names: &["bootstrap-server", "bootstrap-controller"], required: true }];
 
-const GRAMMAR: Grammar = Grammar {
+pub(super) const GRAMMAR: Grammar = Grammar {
     name: "kafka-cluster",
     summary: "Tells the id and the endpoints of a cluster, and forgets brokers.",
     flags: &[],
@@ -87,14 +87,8 @@ async fn act(given: &Given) -> Outcome {
             "Option --config has been deprecated and will be removed in a future version. Use --command-config instead.",
         );
     }
-    if given.has("bootstrap-controller") {
-        return Err(Exit::failure(
-            "org.apache.kafka.common.errors.MismatchedEndpointTypeException: The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER\nthis client talks to brokers: use --bootstrap-server",
-        ));
-    }
     let config = given.last("command-config").or_else(|| given.last("config"));
-    let cluster =
-        Cluster::admin(given.last("bootstrap-server").unwrap_or_default(), config, "listNodes").await;
+    let cluster = Cluster::admin_of(given, config, "listNodes").await;
     let admin = cluster.map_err(|exit| exit.map(timed_out))?.admin_client();
     let failed = |error| Exit::failure(kafka_error::exception(&error));
     match given.command {
@@ -115,13 +109,13 @@ async fn act(given: &Given) -> Outcome {
         }
         _ => {
             let all = admin.describe_brokers(given.has("include-fenced-brokers")).await.map_err(failed)?;
-            list(&all);
+            list(&all, if given.has("bootstrap-controller") { "controller" } else { "broker" });
         }
     }
     Ok(())
 }
 
-fn list(brokers: &[ClusterBroker]) {
+fn list(brokers: &[ClusterBroker], kind: &str) {
     let longest = |texts: &mut dyn Iterator<Item = usize>, least: usize| texts.max().unwrap_or(0).max(least);
     let host = longest(&mut brokers.iter().map(|one| one.broker.host.len()), 9);
     let rack = longest(&mut brokers.iter().map(|one| one.broker.rack.as_deref().map_or(0, str::len)), 10);
@@ -138,7 +132,7 @@ fn list(brokers: &[ClusterBroker]) {
             broker.host,
             broker.port,
             broker.rack.as_deref().unwrap_or("null"),
-            "broker"
+            kind
         ));
     }
 }

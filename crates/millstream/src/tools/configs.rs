@@ -1,6 +1,8 @@
 //! `kafka-configs`: configuration of topics, brokers, loggers, groups and client metrics (`ConfigCommand`).
 
 mod entity;
+mod quotas;
+mod scram;
 
 use std::{collections::BTreeMap, process::ExitCode};
 
@@ -19,7 +21,7 @@ use super::{
     run_options,
 };
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-configs",
     summary: "Shows and changes the configuration of topics, brokers, groups and the rest.",
     flags: &[
@@ -113,7 +115,7 @@ fn check(given: &Given) -> Outcome<Entity> {
         }
         _ => {}
     }
-    entity.check(given.has("alter"))?;
+    entity.check(given.has("alter"), given.has("entity-default"))?;
     if given.has("alter") {
         if given.has("add-config") && given.has("add-config-file") {
             return Err(Exit::failure("Only one of --add-config or --add-config-file must be specified"));
@@ -128,24 +130,17 @@ fn check(given: &Given) -> Outcome<Entity> {
 }
 
 async fn act(given: &Given, entity: &Entity) -> Result<(), Failed> {
-    if given.has("bootstrap-controller") {
-        return Err(Failed::Refused(Exit::failure(
-            "this client talks to brokers: use --bootstrap-server instead of --bootstrap-controller",
-        )));
-    }
     let option = |name| given.one(name).map_err(Failed::Refused);
-    let bootstrap = option("bootstrap-server")?.unwrap_or_default();
-    let cluster = Cluster::admin(bootstrap, option("command-config")?, "listTopics").await;
+    let cluster = Cluster::admin_of(given, option("command-config")?, "listTopics").await;
     let admin = cluster.map_err(|exit| Failed::Thrown(exit.map(timed_out)))?.admin_client();
-    if entity.kind.is_quota() {
-        return Err(Failed::Thrown(Exit::failure(
-            "quotas and passwords of users, clients and addresses are not supported by this tool yet",
-        )));
+    if given.has("alter") && entity.kinds.len() != entity.names.len() {
+        return Err(Failed::Refused(Exit::failure("An entity name must be specified for every entity type")));
     }
-    if given.has("alter") {
-        alter(given, entity, &admin).await
-    } else {
-        describe(given, entity, &admin).await
+    match (given.has("alter"), entity.kind.is_quota()) {
+        (true, true) => quotas::alter(given, entity, &admin).await,
+        (true, false) => alter(given, entity, &admin).await,
+        (false, true) => quotas::describe(entity, &admin).await,
+        (false, false) => describe(given, entity, &admin).await,
     }
 }
 
@@ -233,24 +228,10 @@ async fn existing(kind: Kind, admin: &Admin) -> Result<Vec<String>, Failed> {
 }
 
 async fn alter(given: &Given, entity: &Entity, admin: &Admin) -> Result<(), Failed> {
-    let mut changes: BTreeMap<String, ConfigChange> = BTreeMap::new();
-    let option = |name| given.one(name).map_err(Failed::Refused);
-    if let Some(path) = option("add-config-file")? {
-        let no_file = |exit: Exit| {
-            Failed::Thrown(exit.map(|path| format!("java.nio.file.NoSuchFileException: {path}")))
-        };
-        for (key, value) in Properties::read(path).map_err(no_file)?.iter() {
-            changes.insert(key.to_owned(), ConfigChange::Set(value.to_owned()));
-        }
-    }
-    if let Some(pairs) = option("add-config")? {
-        for (key, value) in parse(pairs).map_err(Failed::Refused)? {
-            changes.insert(key, ConfigChange::Set(value));
-        }
-    }
-    for key in given.all("delete-config").flat_map(|list| list.split(',')) {
-        changes.insert(key.trim().to_owned(), ConfigChange::Delete);
-    }
+    let (added, deleted) = requested(given)?;
+    let mut changes: BTreeMap<String, ConfigChange> =
+        added.into_iter().map(|(key, value)| (key, ConfigChange::Set(value))).collect();
+    changes.extend(deleted.into_iter().map(|key| (key, ConfigChange::Delete)));
     let name = entity.name.clone().unwrap_or_default();
     let resource = entity.resource(&name)?;
     if entity.kind == Kind::BrokerLoggers {
@@ -269,11 +250,38 @@ async fn alter(given: &Given, entity: &Entity, admin: &Admin) -> Result<(), Fail
     }
     let changes: Vec<(String, ConfigChange)> = changes.into_iter().collect();
     admin.alter_configs(&resource, &changes, false).await?;
-    output::line(&match name.as_str() {
-        "" => "Completed updating default config for brokers in the cluster.".to_owned(),
+    completed(entity);
+    Ok(())
+}
+
+fn completed(entity: &Entity) {
+    output::line(&match entity.name.as_deref().unwrap_or_default() {
+        "" => format!("Completed updating default config for {} in the cluster.", entity.kind.name()),
         name => format!("Completed updating config for {} {name}.", entity.kind.one()),
     });
-    Ok(())
+}
+
+/// What is to be set, and what to be taken away.
+fn requested(given: &Given) -> Result<(BTreeMap<String, String>, Vec<String>), Failed> {
+    let mut added = BTreeMap::new();
+    let option = |name| given.one(name).map_err(Failed::Refused);
+    if let Some(path) = option("add-config-file")? {
+        let no_file = |exit: Exit| {
+            Failed::Thrown(exit.map(|path| format!("java.nio.file.NoSuchFileException: {path}")))
+        };
+        let file = Properties::read(path).map_err(no_file)?;
+        added.extend(file.iter().map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+    if let Some(pairs) = option("add-config")? {
+        added.extend(parse(pairs).map_err(Failed::Refused)?);
+    }
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "$._-".contains(letter);
+    if let Some(key) = added.keys().find(|key| !key.chars().all(is_plain)) {
+        let sentence = format!("Invalid character found for config key: {key}");
+        return Err(Failed::Refused(Exit::failure(sentence)));
+    }
+    let deleted = given.all("delete-config").flat_map(|list| list.split(','));
+    Ok((added, deleted.map(|key| key.trim().to_owned()).collect()))
 }
 
 /// `k1=v1,k2=[v2,v3]`; within brackets a comma or an equals sign is part of the value.

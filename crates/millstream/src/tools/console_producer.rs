@@ -3,6 +3,7 @@
 mod lines;
 
 use std::{
+    collections::VecDeque,
     io::{self, BufRead, IsTerminal, Write},
     process::ExitCode,
     time::Duration,
@@ -15,6 +16,7 @@ use self::lines::LineReader;
 use super::{
     cluster::{Cluster, block_on},
     exit::{Exit, Outcome},
+    interrupts::Interrupts,
     kafka_error,
     options::{BOOTSTRAP_SERVER, Flag, Given, HELP, Spec, VERSION},
     output,
@@ -22,7 +24,7 @@ use super::{
     run_options,
 };
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-console-producer",
     summary: "Writes each line of standard input to a topic as a record.",
     flags: &[
@@ -66,8 +68,6 @@ const SPEC: Spec = Spec {
 
 /// Lines read ahead of the producer.
 const LINES_MAX: usize = 1024;
-/// How long a producer that is interrupted has to hand over what it was given.
-const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) fn run(arguments: &[String]) -> ExitCode {
     run_options(
@@ -88,70 +88,87 @@ async fn act(given: &Given) -> Outcome {
             format!("org.apache.kafka.common.KafkaException: Failed to construct kafka producer\n{reason}")
         })
     })?;
-    let max_block = Duration::from_millis(given.number("max-block-ms")?.unwrap_or(60_000));
-    let topic = given.one("topic")?.unwrap_or_default().to_owned();
+    let mut interrupts = Interrupts::new()?;
     let producer =
         Producer::new(cluster.client.clone(), cluster.producer.clone()).map_err(config_exception)?;
-    let mut lines = read_lines();
-    let sync = given.has("sync");
-    let mut under_way: std::collections::VecDeque<Delivery> = std::collections::VecDeque::new();
-    let mut number = 0;
-    let failure = loop {
-        let line = tokio::select! {
-            line = lines.recv() => line,
-            _ = tokio::signal::ctrl_c() => {
-                drop(tokio::time::timeout(CLOSE_LIMIT, producer.flush()).await);
-                settle(under_way).await;
-                return Err(Exit::silent(130));
-            }
-        };
-        let Some(line) = line else { break None };
-        number += 1;
-        let record = match reader.record(&topic, &line, number) {
-            Ok(record) => record,
-            Err(exit) => break Some(exit),
-        };
-        let sent = match tokio::time::timeout(max_block, producer.send(record)).await {
-            Ok(sent) => sent,
-            Err(_) => {
-                let reason =
-                    format!("Topic {topic} not present in metadata after {} ms.", max_block.as_millis());
-                say_failed(&format!("org.apache.kafka.common.errors.TimeoutException: {reason}"));
-                continue;
-            }
-        };
-        match sent {
-            Ok(delivery) if sync => report(delivery.await.err()),
-            Ok(delivery) => under_way.push_back(delivery),
-            Err(error) => report(Some(error)),
-        }
-        while under_way.len() > LINES_MAX {
-            if let Some(delivery) = under_way.pop_front() {
-                report(delivery.await.err());
-            }
-        }
+    let mut sending = Sending {
+        topic: given.one("topic")?.unwrap_or_default().to_owned(),
+        reader,
+        producer,
+        max_block: Duration::from_millis(given.number("max-block-ms")?.unwrap_or(60_000)),
+        sync: given.has("sync"),
+        number: 0,
+        under_way: VecDeque::new(),
     };
-    // What was read before a line that could not be is sent all the same.
-    drop(producer.flush().await);
-    settle(under_way).await;
-    failure.map_or(Ok(()), Err)
-}
-
-async fn settle(under_way: impl IntoIterator<Item = Delivery>) {
-    for delivery in under_way {
-        report(delivery.await.err());
+    let mut lines = read_lines();
+    let outcome = tokio::select! {
+        outcome = sending.run(&mut lines) => outcome,
+        exit = interrupts.next() => Err(exit),
+    };
+    // What was read before is sent all the same. Whoever interrupts twice does not want to wait.
+    tokio::select! {
+        () = sending.finish() => outcome,
+        exit = interrupts.next() => Err(exit),
     }
 }
 
-/// A record that was not written is told of, and the next one is tried; Kafka's tool ends with 0 even so.
-fn report(error: Option<millstream_client::Error>) {
-    if let Some(error) = error {
-        say_failed(&kafka_error::exception(&error));
+struct Sending {
+    topic: String,
+    reader: LineReader,
+    producer: Producer,
+    /// How long a line may wait for room, or for the topic.
+    max_block: Duration,
+    sync: bool,
+    /// Of the line read last, from 1 on.
+    number: u64,
+    /// Lines whose fate is not known yet, in order.
+    under_way: VecDeque<(u64, Delivery)>,
+}
+
+impl Sending {
+    /// Up to the end of the input, or a line that is no record.
+    async fn run(&mut self, lines: &mut mpsc::Receiver<Vec<u8>>) -> Outcome {
+        while let Some(line) = lines.recv().await {
+            self.number += 1;
+            let record = self.reader.record(&self.topic, &line, self.number)?;
+            match tokio::time::timeout(self.max_block, self.producer.send(record)).await {
+                Ok(Ok(delivery)) => self.under_way.push_back((self.number, delivery)),
+                Ok(Err(error)) => say_failed(self.number, &kafka_error::exception(&error)),
+                Err(_) => say_failed(
+                    self.number,
+                    &format!(
+                        "org.apache.kafka.common.errors.TimeoutException: Topic {} not present in metadata after {} ms.",
+                        self.topic,
+                        self.max_block.as_millis()
+                    ),
+                ),
+            }
+            self.settle(if self.sync { 0 } else { LINES_MAX }).await;
+        }
+        Ok(())
+    }
+
+    /// Waits for the oldest records until no more than `left` are under way. One that was not written is
+    /// told of, and no reason to stop: Kafka's tool ends with 0 even so.
+    async fn settle(&mut self, left: usize) {
+        while self.under_way.len() > left {
+            let Some((number, delivery)) = self.under_way.front_mut() else { return };
+            if let Err(error) = delivery.await {
+                say_failed(*number, &kafka_error::exception(&error));
+            }
+            self.under_way.pop_front();
+        }
+    }
+
+    async fn finish(&mut self) {
+        // Whether it went well the records know.
+        drop(self.producer.flush().await);
+        self.settle(0).await;
     }
 }
 
-fn say_failed(reason: &str) {
-    output::say(&format!("ERROR a record was not written: {reason}"));
+fn say_failed(number: u64, reason: &str) {
+    output::say(&format!("ERROR line {number} was not written: {reason}"));
 }
 
 fn config_exception(error: millstream_client::Error) -> Exit {

@@ -4,7 +4,7 @@
 
 mod change;
 mod describe;
-mod reset;
+pub(super) mod reset;
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ use super::{
     output, run_options,
 };
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-consumer-groups",
     summary: "Lists and describes consumer groups with their lag, moves and deletes their offsets.",
     flags: &[
@@ -292,9 +292,17 @@ async fn list(given: &Given, admin: &Admin) -> Outcome {
 
 /// The partitions that `--topic` names; topics that are not there, by name.
 async fn partitions(given: &Given, admin: &Admin) -> Outcome<(Vec<TopicPartition>, Vec<String>)> {
+    partitions_of(given.all("topic"), admin).await
+}
+
+/// The partitions that `topic` and `topic:0,1` name; topics that are not there, by name.
+pub(super) async fn partitions_of(
+    arguments: impl Iterator<Item = &str>,
+    admin: &Admin,
+) -> Outcome<(Vec<TopicPartition>, Vec<String>)> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
-    for argument in given.all("topic") {
+    for argument in arguments {
         let (topic, numbers) = argument.split_once(':').map_or((argument, None), |(t, n)| (t, Some(n)));
         let mut wanted = Vec::new();
         for number in numbers.into_iter().flat_map(|list| list.split(',')) {

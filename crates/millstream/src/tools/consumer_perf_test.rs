@@ -1,29 +1,28 @@
 //! `kafka-consumer-perf-test`: how fast records can be read (`ConsumerPerformance`).
-//!
-//! Reads all partitions itself, so the time for rebalancing in its rows is that until the first fetch.
 
 use std::{
     process::ExitCode,
     time::{Duration, Instant},
 };
 
+use millstream_client::{Consumer, ConsumerEvent, ConsumerRecord};
 use millstream_types::TimestampMs;
 
 use super::{
     cluster::{Cluster, block_on},
-    console_consumer::source::{Source, Start, Wanted},
     exit::{Exit, Outcome},
+    interrupts::Interrupts,
     options::{BOOTSTRAP_SERVER, Flag, Given, HELP, Spec, VERSION},
     output,
-    pattern::Pattern,
     properties::Properties,
     run_options,
+    wanted::{self, Wanted},
 };
 use crate::command::time;
 
 const DATE_FORMAT: &str = "yyyy-MM-dd HH:mm:ss:SSS";
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-consumer-perf-test",
     summary: "Reads records as fast as it can and measures.",
     flags: &[
@@ -45,7 +44,7 @@ const SPEC: Spec = Spec {
         Flag::new("date-format", "How times are written: y M d H m s S.")
             .takes("FORMAT")
             .default(DATE_FORMAT),
-        Flag::new("group", "").takes("GROUP").hidden(),
+        Flag::new("group", "The consumer group to read as [default: perf-consumer-NNNNN].").takes("GROUP"),
         Flag::new("print-metrics", "").hidden(),
         Flag::new("command-property", "A consumer's configuration key; may be repeated.").takes("KEY=VALUE"),
         Flag::new("command-config", "A Java properties file with the consumer's configuration.")
@@ -76,15 +75,21 @@ async fn act(given: &Given) -> Outcome {
     if given.has("messages") {
         output::line("Warning: --messages is deprecated. Use --num-records instead.");
     }
+    if !given.has("hide-header") {
+        output::line(header(given.has("show-detailed-stats")));
+    }
     let wanted = match (given.one("topic")?, given.one("include")?) {
         (Some(topic), _) => Wanted::Topic(topic.to_owned()),
-        (None, list) => Wanted::Pattern(Pattern::include_list(list.unwrap_or_default())?),
+        (None, list) => wanted::pattern(list.unwrap_or_default())?,
     };
     let mut properties = Properties::read_if_given(given.one(config)?)?;
     properties.extend(Properties::parse(given.all("command-property")));
     properties.set("bootstrap.servers", given.one("bootstrap-server")?.unwrap_or_default());
     properties.set("max.partition.fetch.bytes", given.number::<i32>("fetch-size")?.unwrap_or(1 << 20));
     properties.set_default("client.id", "perf-consumer-client");
+    let group = given.one("group")?.map(str::to_owned);
+    properties.set("group.id", group.unwrap_or_else(|| wanted::random_group("perf-consumer")));
+    properties.set("auto.offset.reset", if given.has("from-latest") { "latest" } else { "earliest" });
     let millis = |option, default| -> Outcome<Duration> {
         Ok(Duration::from_millis(given.number::<u64>(option)?.unwrap_or(default)))
     };
@@ -95,12 +100,20 @@ async fn act(given: &Given) -> Outcome {
         format: given.one("date-format")?.unwrap_or(DATE_FORMAT).to_owned(),
         detailed: given.has("show-detailed-stats"),
     };
-    if !given.has("hide-header") {
-        output::line(header(measure.detailed));
-    }
+    let mut interrupts = Interrupts::new()?;
     let cluster = Cluster::prepare(&properties, true).await?;
-    let start = if given.has("from-latest") { Start::Latest } else { Start::Earliest };
-    measure.run(Source::new(&cluster, &wanted, start)).await
+    let mut consumer = Consumer::new(cluster.client.clone(), cluster.consumer.clone());
+    wanted.begin(&mut consumer)?;
+    let mut progress = Progress::new(&measure);
+    tokio::select! {
+        outcome = progress.run(&mut consumer) => outcome?,
+        exit = interrupts.next() => return Err(exit),
+    }
+    let ended = (Instant::now(), time::now());
+    // Where it has come to is committed; that does not count as reading.
+    drop(consumer.close().await);
+    progress.finish(ended);
+    Ok(())
 }
 
 struct Measure {
@@ -111,48 +124,97 @@ struct Measure {
     detailed: bool,
 }
 
-impl Measure {
-    async fn run(&self, mut source: Source<'_>) -> Outcome {
-        let began = (Instant::now(), time::now());
-        let mut joined = None;
-        let (mut all, mut window) = (Counted::default(), Counted::default());
-        let (mut window_began, mut last) = (began.0, began.0);
-        while all.records < self.limit {
-            let left = self.timeout.saturating_sub(last.elapsed());
-            if left.is_zero() {
-                output::flush();
-                output::say(&format!(
-                    "Exiting before consuming the expected number of records: timeout ({} ms) exceeded. You can use the --timeout option to increase the timeout.",
-                    self.timeout.as_millis()
-                ));
-                break;
-            }
-            let records = source.poll(left.min(Duration::from_millis(100))).await?;
-            joined.get_or_insert_with(Instant::now);
-            if records.is_empty() {
-                continue;
-            }
-            last = Instant::now();
-            for record in &records {
-                let size = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, |bytes| bytes.len());
-                all.add(size(&record.key) + size(&record.value));
-                window.add(size(&record.key) + size(&record.value));
-            }
-            if self.detailed && window_began.elapsed() >= self.interval {
-                let elapsed = window_began.elapsed();
-                let row = Row { total: &all, window: &window, elapsed, rebalance: Duration::ZERO };
-                output::line(&format!("{}, 0, {}", stamp(time::now(), &self.format), row.text()));
-                output::flush();
-                (window, window_began) = (Counted::default(), Instant::now());
-            }
+struct Progress<'a> {
+    measure: &'a Measure,
+    began: (Instant, TimestampMs),
+    /// When this member was left without partitions, as long as it has none.
+    homeless: Option<Instant>,
+    /// How long it has been so.
+    rebalance: Duration,
+    all: Counted,
+    window: Counted,
+    window_began: Instant,
+    window_rebalance: Duration,
+    last: Instant,
+}
+
+impl<'a> Progress<'a> {
+    fn new(measure: &'a Measure) -> Self {
+        let now = Instant::now();
+        Self {
+            measure,
+            began: (now, time::now()),
+            homeless: Some(now),
+            rebalance: Duration::ZERO,
+            all: Counted::default(),
+            window: Counted::default(),
+            window_began: now,
+            window_rebalance: Duration::ZERO,
+            last: now,
         }
-        if !self.detailed {
-            let rebalance = joined.map_or(began.0.elapsed(), |joined| joined.duration_since(began.0));
-            let row = Row { total: &all, window: &all, elapsed: last.duration_since(began.0), rebalance };
-            let (from, to) = (stamp(began.1, &self.format), stamp(time::now(), &self.format));
-            output::line(&format!("{from}, {to}, {}", row.text()));
+    }
+
+    async fn run(&mut self, consumer: &mut Consumer) -> Outcome {
+        while self.all.records < self.measure.limit {
+            let timeout = self.measure.timeout;
+            let left = timeout.saturating_sub(self.last.elapsed());
+            if left.is_zero() {
+                output::line(&format!(
+                    "WARNING: Exiting before consuming the expected number of records: timeout ({} ms) exceeded. You can use the --timeout option to increase the timeout.",
+                    timeout.as_millis()
+                ));
+                return Ok(());
+            }
+            match consumer.next(left.min(Duration::from_millis(100))).await? {
+                Some(ConsumerEvent::Records(records)) => self.count(&records),
+                Some(ConsumerEvent::Assigned(_)) => {
+                    let waited = self.homeless.take().map_or(Duration::ZERO, |since| since.elapsed());
+                    self.rebalance += waited;
+                    self.window_rebalance += waited;
+                }
+                Some(ConsumerEvent::Revoked(lost) | ConsumerEvent::Lost(lost))
+                    if lost.len() == consumer.assignment().len() =>
+                {
+                    self.homeless = Some(Instant::now());
+                }
+                Some(ConsumerEvent::Revoked(_) | ConsumerEvent::Lost(_)) | None => {}
+            }
         }
         Ok(())
+    }
+
+    fn count(&mut self, records: &[ConsumerRecord]) {
+        if records.is_empty() {
+            return;
+        }
+        self.last = Instant::now();
+        for record in records {
+            let size = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, |bytes| bytes.len());
+            self.all.add(size(&record.key) + size(&record.value));
+            self.window.add(size(&record.key) + size(&record.value));
+        }
+        if self.measure.detailed && self.window_began.elapsed() >= self.measure.interval {
+            let row = Row {
+                total: &self.all,
+                window: &self.window,
+                elapsed: self.window_began.elapsed(),
+                rebalance: self.window_rebalance,
+            };
+            output::line(&format!("{}, 0, {}", stamp(time::now(), &self.measure.format), row.text()));
+            output::flush();
+            (self.window, self.window_began) = (Counted::default(), Instant::now());
+            self.window_rebalance = Duration::ZERO;
+        }
+    }
+
+    fn finish(&self, ended: (Instant, TimestampMs)) {
+        if self.measure.detailed {
+            return;
+        }
+        let elapsed = ended.0.duration_since(self.began.0);
+        let row = Row { total: &self.all, window: &self.all, elapsed, rebalance: self.rebalance };
+        let (from, to) = (stamp(self.began.1, &self.measure.format), stamp(ended.1, &self.measure.format));
+        output::line(&format!("{from}, {to}, {}", row.text()));
     }
 }
 

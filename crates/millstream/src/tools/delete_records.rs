@@ -13,7 +13,7 @@ use super::{
     output, run_options,
 };
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-delete-records",
     summary: "Deletes the records before given offsets.",
     flags: &[

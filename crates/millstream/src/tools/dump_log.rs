@@ -1,24 +1,30 @@
 //! `kafka-dump-log`: segments, indexes and snapshots as they lie on disk (`DumpLogSegments`).
 
+mod decoders;
 mod indexes;
 mod segment;
 
 use std::{path::Path, process::ExitCode};
 
+use self::decoders::Decoder;
 use super::{
     exit::{Exit, Outcome},
     options::{Flag, Given, HELP, Spec, VERSION},
     output, run_options,
 };
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-dump-log",
     summary: "Prints what is in the files of a partition: segments, indexes, snapshots.",
     flags: &[
         Flag::new("files", "The files.").takes("FILE,…"),
         Flag::new("print-data-log", "Print records as well as batches."),
         Flag::new("deep-iteration", "Go through the records without printing what is in them."),
+        Flag::new("offsets-decoder", "Records are those of __consumer_offsets."),
+        Flag::new("transaction-log-decoder", "Records are those of __transaction_state."),
         Flag::new("cluster-metadata-decoder", "Records are those of the metadata log."),
+        Flag::new("share-group-state-decoder", "Records are those of __share_group_state."),
+        Flag::new("remote-log-metadata-decoder", "Records are those of __remote_log_metadata."),
         Flag::new("skip-record-metadata", "Print only what is in records, and no control records."),
         Flag::new("max-bytes", "Stop after so many bytes of a file.").takes("BYTES").default("2147483647"),
         Flag::new("max-message-size", "The largest record expected.").takes("BYTES").default("5242880"),
@@ -36,7 +42,10 @@ const SPEC: Spec = Spec {
         HELP,
         VERSION,
     ],
-    examples: &["--files data/kafka/orders-0/00000000000000000000.log --print-data-log"],
+    examples: &[
+        "--files data/kafka/orders-0/00000000000000000000.log --print-data-log",
+        "--files data/kafka/__consumer_offsets-0/00000000000000000000.log --offsets-decoder",
+    ],
 };
 
 const STRING_DECODER: &str = "org.apache.kafka.tools.api.StringDecoder";
@@ -46,7 +55,7 @@ struct Options {
     /// Go through the records of batches.
     deep: bool,
     contents: bool,
-    metadata_log: bool,
+    decoder: Decoder,
     skip_record_metadata: bool,
     max_bytes: u64,
     verify_only: bool,
@@ -59,8 +68,8 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
 
 fn act(given: &Given) -> Outcome {
     given.require(&["files"])?;
-    let metadata_log = given.has("cluster-metadata-decoder");
-    let mut contents = given.has("print-data-log") || metadata_log;
+    let decoder = Decoder::of(given);
+    let mut contents = given.has("print-data-log") || decoder != Decoder::Text;
     for option in ["key-decoder-class", "value-decoder-class"] {
         contents |= given.has(option);
         if let Some(class) = given.one(option)?.filter(|class| *class != STRING_DECODER) {
@@ -72,7 +81,7 @@ fn act(given: &Given) -> Outcome {
     let options = Options {
         deep: contents || given.has("deep-iteration"),
         contents,
-        metadata_log,
+        decoder,
         skip_record_metadata: given.has("skip-record-metadata"),
         max_bytes: given.number::<u64>("max-bytes")?.unwrap_or(u64::MAX),
         verify_only: given.has("verify-index-only"),

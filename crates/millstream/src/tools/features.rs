@@ -24,7 +24,7 @@ const FEATURE: Flag =
 const UNSAFE: Flag = Flag::new("unsafe", "Even if metadata may be lost by it.");
 const DRY_RUN: Flag = Flag::new("dry-run", "Only tell whether it could be done.");
 
-const GRAMMAR: Grammar = Grammar {
+pub(super) const GRAMMAR: Grammar = Grammar {
     name: "kafka-features",
     summary: "Shows the features of a cluster, raises and lowers them.",
     flags: &[
@@ -93,9 +93,6 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
                     "Command line error: You must specify either --bootstrap-controller or --bootstrap-server.. Type --help for help.",
                 ));
             }
-            if given.has("bootstrap-controller") {
-                return Err(Exit::failure("this client talks to brokers: use --bootstrap-server"));
-            }
             block_on(act(given))
         }
     })
@@ -103,8 +100,7 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
 
 async fn act(given: &Given) -> Outcome {
     let call = if given.command == "describe" { "describeFeatures" } else { "updateFeatures" };
-    let bootstrap = given.last("bootstrap-server").unwrap_or_default();
-    let cluster = Cluster::admin(bootstrap, given.last("command-config"), call).await;
+    let cluster = Cluster::admin_of(given, given.last("command-config"), call).await;
     let admin = cluster.map_err(|exit| exit.map(timed_out))?.admin_client();
     if given.command != "describe" {
         return update(given, &admin).await;

@@ -15,7 +15,7 @@ use super::{
     run_options,
 };
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-get-offsets",
     summary: "Prints TOPIC:PARTITION:OFFSET of every partition asked for.",
     flags: &[

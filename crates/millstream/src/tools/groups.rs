@@ -9,7 +9,7 @@ use super::{
     output, run_options,
 };
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-groups",
     summary: "Lists groups of every kind with their type and protocol.",
     flags: &[

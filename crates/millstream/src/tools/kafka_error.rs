@@ -16,6 +16,13 @@ pub(super) fn message(error: &Error) -> String {
             sentence => sentence.to_owned(),
         },
         Error::Timeout { last: Some(last), .. } if matches!(**last, Error::Kafka { .. }) => message(last),
+        Error::UnsupportedApi { api, client: (low, high), broker, .. } => {
+            let api = upper_snake(api.strip_suffix("Request").unwrap_or(api));
+            let range = broker.map(|(min, max)| {
+                format!(" with version in range [{low},{high}]. The supported range is [{min},{max}].")
+            });
+            format!("The node does not support {api}{}", range.unwrap_or_default())
+        }
         other => other.to_string(),
     }
 }
@@ -39,6 +46,18 @@ pub(super) fn class(error: &Error) -> String {
 /// `class: sentence`, as Java prints an exception.
 pub(super) fn exception(error: &Error) -> String {
     format!("{}: {}", class(error), message(error))
+}
+
+/// `DescribeAcls` as `DESCRIBE_ACLS`, Kafka's name of an API.
+fn upper_snake(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_uppercase());
+    }
+    text
 }
 
 /// The exception's name and what Kafka says where a broker said nothing; the codes that tools meet.
@@ -109,6 +128,75 @@ fn of_code(code: ErrorCode) -> (&'static str, &'static str) {
         ErrorCode::InvalidUpdateVersion => {
             ("InvalidUpdateVersionException", "The given update version was invalid.")
         }
+        code => of_rarer_code(code),
+    }
+}
+
+/// Replicas, transactions and resources.
+fn of_rarer_code(code: ErrorCode) -> (&'static str, &'static str) {
+    match code {
+        ErrorCode::ReplicaNotAvailable => (
+            "ReplicaNotAvailableException",
+            "The replica is not available for the requested topic-partition. Produce/Fetch requests and other requests intended only for the leader or follower return NOT_LEADER_OR_FOLLOWER if the broker is not a replica of the topic-partition.",
+        ),
+        ErrorCode::LogDirNotFound => {
+            ("LogDirNotFoundException", "The user-specified log directory is not found in the broker config.")
+        }
+        ErrorCode::PreferredLeaderNotAvailable => {
+            ("PreferredLeaderNotAvailableException", "The preferred leader was not available.")
+        }
+        ErrorCode::EligibleLeadersNotAvailable => {
+            ("EligibleLeadersNotAvailableException", "Eligible topic partition leaders are not available.")
+        }
+        ErrorCode::ElectionNotNeeded => {
+            ("ElectionNotNeededException", "Leader election not needed for topic partition.")
+        }
+        ErrorCode::NoReassignmentInProgress => {
+            ("NoReassignmentInProgressException", "No partition reassignment is in progress.")
+        }
+        ErrorCode::TransactionalIdNotFound => {
+            ("TransactionalIdNotFoundException", "The transactionalId could not be found")
+        }
+        ErrorCode::ResourceNotFound => {
+            ("ResourceNotFoundException", "A request illegally referred to a resource that does not exist.")
+        }
+        ErrorCode::DuplicateResource => {
+            ("DuplicateResourceException", "A request illegally referred to the same resource twice.")
+        }
+        code => of_security_code(code),
+    }
+}
+
+/// Credentials and tokens.
+fn of_security_code(code: ErrorCode) -> (&'static str, &'static str) {
+    match code {
+        ErrorCode::SecurityDisabled => ("SecurityDisabledException", "Security features are disabled."),
+        ErrorCode::UnacceptableCredential => (
+            "UnacceptableCredentialException",
+            "Requested credential would not meet criteria for acceptability.",
+        ),
+        ErrorCode::DelegationTokenAuthDisabled => {
+            ("DelegationTokenDisabledException", "Delegation Token feature is not enabled.")
+        }
+        ErrorCode::DelegationTokenNotFound => {
+            ("DelegationTokenNotFoundException", "Delegation Token is not found on server.")
+        }
+        ErrorCode::DelegationTokenOwnerMismatch => {
+            ("DelegationTokenOwnerMismatchException", "Specified Principal is not valid Owner/Renewer.")
+        }
+        ErrorCode::DelegationTokenRequestNotAllowed => (
+            "UnsupportedByAuthenticationException",
+            "Delegation Token requests are not allowed on PLAINTEXT/1-way SSL channels and on delegation token authenticated channels.",
+        ),
+        ErrorCode::DelegationTokenAuthorizationFailed => {
+            ("DelegationTokenAuthorizationException", "Delegation Token authorization failed.")
+        }
+        ErrorCode::DelegationTokenExpired => {
+            ("DelegationTokenExpiredException", "Delegation Token is expired.")
+        }
+        ErrorCode::InvalidPrincipalType => {
+            ("InvalidPrincipalTypeException", "Supplied principalType is not supported.")
+        }
         code => of_refused_code(code),
     }
 }
@@ -142,5 +230,8 @@ mod tests {
         );
         assert_eq!(message(&kafka(ErrorCode::GroupIdNotFound, None)), "The group id does not exist.");
         assert!(message(&kafka(ErrorCode::StaleBrokerEpoch, None)).starts_with("topic t: "));
+        let api = "ListTransactionsRequest";
+        let missing = Error::UnsupportedApi { address: "a:1".to_owned(), api, client: (0, 2), broker: None };
+        assert_eq!(message(&missing), "The node does not support LIST_TRANSACTIONS");
     }
 }

@@ -15,7 +15,7 @@ use super::{
     output, run_options,
 };
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-log-dirs",
     summary: "Tells the size of every replica in the brokers' log directories, as JSON.",
     flags: &[

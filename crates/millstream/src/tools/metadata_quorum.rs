@@ -14,11 +14,11 @@ use super::{
         Flag, Given,
         argparse::{Grammar, Group, Verb},
     },
-    output, run_verbs,
+    output, run_verbs, table,
 };
 use crate::command::time;
 
-const GRAMMAR: Grammar = Grammar {
+pub(super) const GRAMMAR: Grammar = Grammar {
     name: "kafka-metadata-quorum",
     summary: "Tells how the metadata quorum of a cluster is doing.",
     flags: &[
@@ -46,11 +46,7 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
 }
 
 async fn act(given: &Given) -> Outcome {
-    if given.has("bootstrap-controller") {
-        return Err(Exit::failure("this client talks to brokers: use --bootstrap-server"));
-    }
-    let bootstrap = given.last("bootstrap-server").unwrap_or_default();
-    let cluster = Cluster::admin(bootstrap, given.last("command-config"), "listNodes").await;
+    let cluster = Cluster::admin_of(given, given.last("command-config"), "listNodes").await;
     let admin = cluster.map_err(|exit| exit.map(timed_out))?.admin_client();
     match (given.has("status"), given.has("replication")) {
         (true, true) => {
@@ -137,7 +133,7 @@ fn replication(quorum: &Quorum, human: bool) {
     };
     let row = |replica: &QuorumReplica, status: &str| {
         let lag = end.zip(replica.log_end_offset).map_or(-1, |(end, own)| end.since(own));
-        [
+        vec![
             replica.id.to_string(),
             replica.directory_id.to_string(),
             replica.log_end_offset.map_or_else(|| "-1".to_owned(), |offset| offset.to_string()),
@@ -157,16 +153,11 @@ fn replication(quorum: &Quorum, human: bool) {
         "LastCaughtUpTimestamp",
         "Status",
     ];
-    let mut rows = vec![head.map(str::to_owned)];
+    let mut rows = Vec::new();
     // The leader first, as Kafka shows it.
     let (leaders, followers): (Vec<_>, Vec<_>) =
         quorum.voters.iter().partition(|voter| Some(voter.id) == quorum.leader);
     rows.extend(leaders.into_iter().chain(followers).map(|voter| row(voter, role(voter.id))));
     rows.extend(quorum.observers.iter().map(|observer| row(observer, "Observer")));
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    for row in &rows {
-        let cells: Vec<String> =
-            row.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column))).collect();
-        output::line(&(cells.join("\t") + "\t"));
-    }
+    table::print(&head, &rows);
 }

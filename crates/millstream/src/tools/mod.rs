@@ -4,33 +4,56 @@
 //! Flags, output, exit codes and the first line of what goes wrong are Kafka's (4.3.1), judged by the
 //! transcripts in `conformance/tests/it/transcripts`; what helps further is ours. One file a tool.
 
+mod acls;
 mod broker_api_versions;
+mod client_metrics;
 mod cluster;
 mod cluster_tool;
+mod complete;
 mod configs;
 mod console_consumer;
 mod console_producer;
+mod console_share_consumer;
 mod consumer_groups;
 mod consumer_perf_test;
+mod delegation_tokens;
 mod delete_records;
 mod dump_log;
+mod e2e_latency;
+mod events;
 mod exit;
 mod features;
 mod get_offsets;
 mod groups;
 mod install;
+mod interrupts;
+mod json;
 mod kafka_error;
+mod leader_election;
 mod log_dirs;
 mod metadata_quorum;
+mod metadata_shell;
 mod options;
 mod output;
 mod pattern;
 mod producer_perf_test;
 mod properties;
+mod reassign_partitions;
 mod releases;
+mod replica_verification;
+mod run_class;
+mod server_start;
+mod server_stop;
+mod share_groups;
 mod storage;
+mod streams_application_reset;
+mod streams_groups;
+mod table;
 mod topics;
+mod transactions;
+mod verifiable_consumer;
 mod verifiable_producer;
+mod wanted;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
@@ -43,6 +66,7 @@ use self::{
         argparse::{Grammar, Parsed},
     },
 };
+use crate::completion::Hints;
 
 /// The Kafka whose tools these are.
 const KAFKA_VERSION: &str = "4.3.1";
@@ -54,23 +78,40 @@ struct Tool {
 
 /// By name.
 const TOOLS: &[Tool] = &[
+    Tool { name: "kafka-acls", run: acls::run },
     Tool { name: "kafka-broker-api-versions", run: broker_api_versions::run },
+    Tool { name: "kafka-client-metrics", run: client_metrics::run },
     Tool { name: "kafka-cluster", run: cluster_tool::run },
     Tool { name: "kafka-configs", run: configs::run },
     Tool { name: "kafka-console-consumer", run: console_consumer::run },
     Tool { name: "kafka-console-producer", run: console_producer::run },
+    Tool { name: "kafka-console-share-consumer", run: console_share_consumer::run },
     Tool { name: "kafka-consumer-groups", run: consumer_groups::run },
     Tool { name: "kafka-consumer-perf-test", run: consumer_perf_test::run },
+    Tool { name: "kafka-delegation-tokens", run: delegation_tokens::run },
     Tool { name: "kafka-delete-records", run: delete_records::run },
     Tool { name: "kafka-dump-log", run: dump_log::run },
+    Tool { name: "kafka-e2e-latency", run: e2e_latency::run },
     Tool { name: "kafka-features", run: features::run },
     Tool { name: "kafka-get-offsets", run: get_offsets::run },
     Tool { name: "kafka-groups", run: groups::run },
+    Tool { name: "kafka-leader-election", run: leader_election::run },
     Tool { name: "kafka-log-dirs", run: log_dirs::run },
     Tool { name: "kafka-metadata-quorum", run: metadata_quorum::run },
+    Tool { name: "kafka-metadata-shell", run: metadata_shell::run },
     Tool { name: "kafka-producer-perf-test", run: producer_perf_test::run },
+    Tool { name: "kafka-reassign-partitions", run: reassign_partitions::run },
+    Tool { name: "kafka-replica-verification", run: replica_verification::run },
+    Tool { name: "kafka-run-class", run: run_class::run },
+    Tool { name: "kafka-server-start", run: server_start::run },
+    Tool { name: "kafka-server-stop", run: server_stop::run },
+    Tool { name: "kafka-share-groups", run: share_groups::run },
     Tool { name: "kafka-storage", run: storage::run },
+    Tool { name: "kafka-streams-application-reset", run: streams_application_reset::run },
+    Tool { name: "kafka-streams-groups", run: streams_groups::run },
     Tool { name: "kafka-topics", run: topics::run },
+    Tool { name: "kafka-transactions", run: transactions::run },
+    Tool { name: "kafka-verifiable-consumer", run: verifiable_consumer::run },
     Tool { name: "kafka-verifiable-producer", run: verifiable_producer::run },
 ];
 
@@ -89,6 +130,21 @@ pub(crate) fn run_if_named(arguments: &[OsString]) -> Option<ExitCode> {
 fn named(name: &str) -> Option<&'static Tool> {
     let name = name.strip_suffix(".sh").unwrap_or(name);
     TOOLS.iter().find(|tool| tool.name == name)
+}
+
+/// The names of all tools.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    TOOLS.iter().map(|tool| tool.name)
+}
+
+/// A tool's name, as it was called, with or without the suffix.
+pub(crate) fn known(name: &str) -> Option<&'static str> {
+    named(name).map(|tool| tool.name)
+}
+
+/// What can come next on a tool's command line, behind the words that are complete.
+pub(crate) fn hints(tool: &str, before: &[String]) -> Hints {
+    complete::hints(tool, before)
 }
 
 /// Makes links to this program by the tools' names.

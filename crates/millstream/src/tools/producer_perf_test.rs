@@ -27,7 +27,7 @@ use super::{
     run_verbs,
 };
 
-const GRAMMAR: Grammar = Grammar {
+pub(super) const GRAMMAR: Grammar = Grammar {
     name: "kafka-producer-perf-test",
     summary: "Writes records as fast as it can, or as fast as told, and measures.",
     flags: &[

@@ -19,7 +19,9 @@ impl Properties {
             return Err(Exit::failure("Is a directory"));
         }
         let read = java_properties::read(BufReader::new(file));
-        let read = read.map_err(|error| Exit::failure(format!("{path}: {error}")))?;
+        // The only thing that Java finds wrong with such a file.
+        let malformed = |error| Exit::failure(format!("Malformed \\uxxxx encoding.\n{path}: {error}"));
+        let read = read.map_err(malformed)?;
         Ok(Self(read.into_iter().collect()))
     }
 
@@ -110,6 +112,12 @@ const LONG_KEYS: [&str; 12] = [
     "auto.commit.interval",
 ];
 
+const BOOLEAN_KEYS: [&str; 3] = ["enable.idempotence", "enable.auto.commit", "exclude.internal.topics"];
+
+/// Keys that no number is expected of; what is wrong with their values the client says best.
+const TEXT_KEYS: [&str; 4] =
+    ["bootstrap.servers", "client.dns.lookup", "group.protocol", "partition.assignment.strategy"];
+
 fn invalid(key: &str, value: &str, error: &Error) -> Exit {
     let choices: &[&str] = match key {
         "acks" => &["all", "-1", "0", "1"],
@@ -119,9 +127,13 @@ fn invalid(key: &str, value: &str, error: &Error) -> Exit {
     };
     let reason = if !choices.is_empty() {
         format!("String must be one of: {}", choices.join(", "))
-    } else if key == "enable.idempotence" {
+    } else if key == "auto.offset.reset" {
+        format!(
+            "Invalid value `{value}` for configuration {key}. The value must be either 'earliest', 'latest', 'none' or of the format 'by_duration:<PnDTnHnMn.nS.>'."
+        )
+    } else if BOOLEAN_KEYS.contains(&key) {
         "Expected value to be either true or false".to_owned()
-    } else if value.parse::<i64>().is_ok() {
+    } else if TEXT_KEYS.contains(&key) || value.parse::<i64>().is_ok() {
         error.to_string()
     } else if LONG_KEYS.contains(&key) {
         "Not a number of type LONG".to_owned()

@@ -32,14 +32,23 @@ pub(super) fn metadata_name(level: i16) -> Option<&'static str> {
 
 /// The level of `4.0-IV3`, or the last one of `4.0`.
 pub(super) fn metadata_level(name: &str) -> Outcome<i16> {
-    let exact = METADATA.iter().position(|known| *known == name);
-    let release = METADATA
-        .iter()
-        .rposition(|known| known.split_once("-IV").is_some_and(|(release, _)| release == name));
+    level_among(name, &METADATA)
+}
+
+/// As [`metadata_level`], of those that a new cluster may have.
+pub(super) fn stable_level(name: &str) -> Outcome<i16> {
+    let count = METADATA.iter().take_while(|known| **known != NEWEST).count() + 1;
+    level_among(name, &METADATA[..count])
+}
+
+fn level_among(name: &str, all: &[&str]) -> Outcome<i16> {
+    let exact = all.iter().position(|known| *known == name);
+    let release =
+        all.iter().rposition(|known| known.split_once("-IV").is_some_and(|(release, _)| release == name));
     let index = exact.or(release).ok_or_else(|| {
         Exit::failure(format!(
             "Unknown metadata.version '{name}'. Supported metadata.version are: {}",
-            METADATA.join(", ")
+            all.join(", ")
         ))
     })?;
     Ok(FIRST_LEVEL + i16::try_from(index).unwrap_or_default())
@@ -50,6 +59,11 @@ pub(super) fn features_of(level: i16) -> Vec<(&'static str, i16)> {
     let mut all = vec![("metadata.version", level)];
     all.extend(FEATURES.map(|(name, newest, from)| (name, if level >= from { newest } else { 0 })));
     all
+}
+
+/// Whether a feature other than `metadata.version` has this level.
+pub(super) fn has_level(feature: &str, level: i16) -> bool {
+    FEATURES.iter().any(|(name, newest, _)| *name == feature && (0..=*newest).contains(&level))
 }
 
 /// The command `version-mapping`.

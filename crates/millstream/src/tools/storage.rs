@@ -1,6 +1,6 @@
-//! `kafka-storage`: ids, and what is in formatted log directories (`StorageTool`).
-//!
-//! `format` is not among its commands: Millstream formats an empty directory when it starts.
+//! `kafka-storage`: formats log directories, tells what is in them, and makes ids (`StorageTool`).
+
+mod format;
 
 use std::{collections::BTreeSet, path::Path, process::ExitCode};
 
@@ -10,7 +10,7 @@ use super::{
     exit::{Exit, Outcome},
     options::{
         Flag,
-        argparse::{Grammar, Verb},
+        argparse::{Grammar, Group, Verb},
     },
     output,
     properties::Properties,
@@ -19,7 +19,7 @@ use super::{
 
 const CONFIG: Flag = Flag::new("config", "The broker's server.properties.").short('c').takes("FILE");
 
-const GRAMMAR: Grammar = Grammar {
+pub(super) const GRAMMAR: Grammar = Grammar {
     name: "kafka-storage",
     summary: "Makes ids for clusters and tells what is in formatted log directories.",
     flags: &[],
@@ -30,6 +30,35 @@ const GRAMMAR: Grammar = Grammar {
             help: "Tell what is in the log directories.",
             flags: &[CONFIG.required()],
             groups: &[],
+        },
+        Verb {
+            name: "format",
+            help: "Make the log directories those of a node of a cluster.",
+            flags: &[
+                Flag::new("cluster-id", "The cluster's id, of random-uuid for instance.")
+                    .short('t')
+                    .takes("ID")
+                    .required(),
+                CONFIG.required(),
+                Flag::new("add-scram", "").short('S').takes("CREDENTIAL").hidden(),
+                Flag::new("ignore-formatted", "Leave directories alone that are formatted already.")
+                    .short('g'),
+                Flag::new("release-version", "With the features of this release of Kafka: 4.0, or 4.0-IV3.")
+                    .short('r')
+                    .takes("RELEASE"),
+                Flag::new("feature", "A feature and its level; may be repeated.")
+                    .short('f')
+                    .takes("FEATURE=LEVEL"),
+                Flag::new("standalone", "This node is the only controller.").short('s'),
+                Flag::new("no-initial-controllers", "Others say who the controllers are.").short('N'),
+                Flag::new("initial-controllers", "The controllers: ID@HOST:PORT:DIRECTORY,…")
+                    .short('I')
+                    .takes("CONTROLLERS"),
+            ],
+            groups: &[Group {
+                names: &["standalone", "no-initial-controllers", "initial-controllers"],
+                required: false,
+            }],
         },
         Verb {
             name: "version-mapping",
@@ -55,12 +84,17 @@ const GRAMMAR: Grammar = Grammar {
             groups: &[],
         },
     ],
-    examples: &["random-uuid", "info --config server.properties"],
+    examples: &[
+        "random-uuid",
+        "format --standalone --cluster-id MkU3OEVBNTcwNTJENDM2Qg --config server.properties",
+        "info --config server.properties",
+    ],
     help_code: 0,
 };
 
 /// Where Kafka keeps its data if nothing is configured.
-const LOG_DIR_DEFAULT: &str = "/tmp/kafka-logs";
+pub(super) const LOG_DIR_DEFAULT: &str = "/tmp/kafka-logs";
+const META_PROPERTIES: &str = "meta.properties";
 
 pub(super) fn run(arguments: &[String]) -> ExitCode {
     run_verbs(
@@ -74,32 +108,46 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
             }
             "version-mapping" => releases::print_mapping(given.last("release-version")),
             "feature-dependencies" => releases::print_dependencies(given.all("feature")),
+            "format" => format::run(given),
             _ => info(given.last("config").unwrap_or_default()),
         },
     )
 }
 
-fn info(config: &str) -> Outcome {
-    let config = Properties::read(config)?;
+/// A node's configuration, as far as it must be there for the tool to go on.
+fn config(path: &str) -> Outcome<Properties> {
+    let config = Properties::read(path)?;
     if config.get("process.roles").is_none() {
         return Err(Exit::failure(
             "Missing required configuration \"process.roles\" which has no default value.",
         ));
     }
+    Ok(config)
+}
+
+/// The log directories, and which of them holds the metadata log.
+fn directories(config: &Properties) -> (BTreeSet<String>, String) {
     let list = config.get("log.dirs").or_else(|| config.get("log.dir")).unwrap_or(LOG_DIR_DEFAULT);
-    let mut directories: BTreeSet<&str> =
-        list.split(',').map(str::trim).filter(|path| !path.is_empty()).collect();
-    directories.extend(config.get("metadata.log.dir"));
+    let listed: Vec<&str> = list.split(',').map(str::trim).filter(|path| !path.is_empty()).collect();
+    let metadata = config.get("metadata.log.dir").or(listed.first().copied()).unwrap_or_default().to_owned();
+    let mut all: BTreeSet<String> = listed.into_iter().map(str::to_owned).collect();
+    all.insert(metadata.clone());
+    (all, metadata)
+}
+
+fn info(path: &str) -> Outcome {
+    let config = config(path)?;
+    let (directories, _) = directories(&config);
     let (mut found, mut problems, mut metadata) = (Vec::new(), Vec::new(), None::<(String, Properties)>);
     for directory in directories {
-        let path = Path::new(directory);
+        let path = Path::new(&directory);
         if !path.is_dir() {
             let reason = if path.exists() { "is not a directory" } else { "does not exist" };
             problems.push(format!("{directory} {reason}"));
             continue;
         }
-        found.push(directory.to_owned());
-        let file = path.join("meta.properties").display().to_string();
+        found.push(directory.clone());
+        let file = path.join(META_PROPERTIES).display().to_string();
         if !Path::new(&file).exists() {
             problems.push(format!("{directory} is not formatted."));
             continue;

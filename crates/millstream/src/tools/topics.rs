@@ -20,7 +20,7 @@ use super::{
     run_options,
 };
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-topics",
     summary: "Lists, describes, creates, alters and deletes topics.",
     flags: &[

@@ -2,6 +2,7 @@
 //! (`VerifiableProducer`).
 
 use std::{
+    collections::VecDeque,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -9,11 +10,13 @@ use std::{
 use bytes::Bytes;
 use millstream_client::{Delivery, Producer, ProducerRecord};
 use millstream_types::{TimestampMs, TopicName};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     cluster::{Cluster, block_on},
+    events::event,
     exit::{Exit, Outcome},
+    interrupts::Interrupts,
     kafka_error,
     options::{
         Flag, Given,
@@ -23,9 +26,8 @@ use super::{
     properties::Properties,
     run_verbs,
 };
-use crate::command::time;
 
-const GRAMMAR: Grammar = Grammar {
+pub(super) const GRAMMAR: Grammar = Grammar {
     name: "verifiable-producer",
     summary: "Writes increasing numbers to a topic and tells of each, as JSON, whether it was written.",
     flags: &[
@@ -97,102 +99,118 @@ async fn act(given: &Given) -> Outcome {
         properties.set_default("enable.idempotence", "false");
     }
     properties.set_default("client.id", "verifiable-producer");
+    let mut interrupts = Interrupts::new()?;
     let cluster = Cluster::prepare(&properties, true).await?;
     let topic = given.last("topic").unwrap_or_default();
     let topic = TopicName::parse(topic).map_err(|error| Exit::failure(error.to_string()))?;
     let producer = Producer::new(cluster.client.clone(), cluster.producer.clone())?;
     event("startup_complete", json!({}));
-    let mut tally = Tally::default();
-    let interrupted = tokio::select! {
-        outcome = produce(given, &topic, &producer, &mut tally) => { outcome?; false }
-        _ = tokio::signal::ctrl_c() => true,
+    let mut producing =
+        Producing { topic, producer, started: Instant::now(), sent: 0, acked: 0, under_way: VecDeque::new() };
+    let outcome = tokio::select! {
+        () = producing.run(given) => Ok(()),
+        exit = interrupts.next() => Err(exit),
+    };
+    // What is under way is waited for, unless somebody interrupts twice.
+    let outcome = tokio::select! {
+        () = producing.finish() => outcome,
+        exit = interrupts.next() => Err(exit),
     };
     event("shutdown_complete", json!({}));
-    let seconds = tally.started.elapsed().as_secs_f64().max(0.001);
+    let seconds = producing.started.elapsed().as_secs_f64().max(0.001);
     event(
         "tool_data",
         json!({
-            "sent": tally.sent,
-            "acked": tally.acked,
+            "sent": producing.sent,
+            "acked": producing.acked,
             "target_throughput": number(given, "throughput").unwrap_or(-1),
-            "avg_throughput": tally.acked as f64 / seconds,
+            "avg_throughput": producing.acked as f64 / seconds,
         }),
     );
-    if interrupted { Err(Exit::silent(130)) } else { Ok(()) }
+    outcome
 }
 
-struct Tally {
+/// A key and a value under way.
+type Waiting = (Option<String>, String, Delivery);
+
+struct Producing {
+    topic: TopicName,
+    producer: Producer,
     started: Instant,
     sent: u64,
     acked: u64,
+    under_way: VecDeque<Waiting>,
 }
 
-impl Default for Tally {
-    fn default() -> Self {
-        Self { started: Instant::now(), sent: 0, acked: 0 }
+impl Producing {
+    async fn run(&mut self, given: &Given) {
+        let max = number(given, "max-messages").and_then(|count| u64::try_from(count).ok());
+        let throughput = number(given, "throughput").filter(|rate| *rate > 0);
+        let create_time = number(given, "message-create-time").filter(|time| *time >= 0);
+        let repeating = number(given, "repeating-keys").filter(|count| *count > 0);
+        while max.is_none_or(|max| self.sent < max) {
+            let index = self.sent;
+            let value = match given.last("value-prefix") {
+                Some(prefix) => format!("{prefix}.{index}"),
+                None => index.to_string(),
+            };
+            let key = repeating.map(|count| (index % count.unsigned_abs()).to_string());
+            let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
+            let mut record =
+                ProducerRecord::new(self.topic.clone(), key.as_ref().map(bytes), Some(bytes(&value)));
+            record.timestamp = create_time.map(|first| TimestampMs(first.saturating_add_unsigned(index)));
+            match self.producer.send(record).await {
+                Ok(delivery) => self.under_way.push_back((key, value, delivery)),
+                Err(error) => failed(&self.topic, key.as_deref(), &value, &error),
+            }
+            self.sent += 1;
+            self.settle(UNDER_WAY_MAX).await;
+            if let Some(rate) = throughput {
+                let due = self.started + Duration::from_secs_f64(self.sent as f64 / rate as f64);
+                self.settle_until(due).await;
+            }
+        }
+    }
+
+    async fn finish(&mut self) {
+        // Whether it went well the records know.
+        drop(self.producer.flush().await);
+        self.settle(0).await;
+    }
+
+    /// Tells what became of records until their number is due, as soon as it is known.
+    async fn settle_until(&mut self, due: Instant) {
+        // Whatever is not known by then is asked for the next time.
+        drop(tokio::time::timeout_at(due.into(), self.settle(0)).await);
+        tokio::time::sleep_until(due.into()).await;
+    }
+
+    /// Waits for the oldest records until no more than `left` are under way, and tells what became of them.
+    async fn settle(&mut self, left: usize) {
+        while self.under_way.len() > left {
+            let Some((key, value, delivery)) = self.under_way.front_mut() else { return };
+            match delivery.await {
+                Ok(written) => {
+                    self.acked += 1;
+                    event(
+                        "producer_send_success",
+                        json!({
+                            "key": key,
+                            "value": value,
+                            "topic": self.topic.as_str(),
+                            "partition": written.partition.partition.0,
+                            "offset": written.offset.map_or(-1, |offset| offset.0),
+                        }),
+                    );
+                }
+                Err(error) => failed(&self.topic, key.as_deref(), value, &error),
+            }
+            self.under_way.pop_front();
+        }
     }
 }
 
-type Waiting = (Option<String>, String, Delivery);
-
-async fn produce(given: &Given, topic: &TopicName, producer: &Producer, tally: &mut Tally) -> Outcome {
-    let max = number(given, "max-messages").and_then(|count| u64::try_from(count).ok());
-    let throughput = number(given, "throughput").filter(|rate| *rate > 0);
-    let create_time = number(given, "message-create-time").filter(|time| *time >= 0);
-    let repeating = number(given, "repeating-keys").filter(|count| *count > 0);
-    let mut under_way: std::collections::VecDeque<Waiting> = std::collections::VecDeque::new();
-    let mut index = 0u64;
-    while max.is_none_or(|max| index < max) {
-        let value = match given.last("value-prefix") {
-            Some(prefix) => format!("{prefix}.{index}"),
-            None => index.to_string(),
-        };
-        let key = repeating.map(|count| (index % count.unsigned_abs()).to_string());
-        let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
-        let mut record = ProducerRecord::new(topic.clone(), key.as_ref().map(bytes), Some(bytes(&value)));
-        record.timestamp = create_time.map(|first| TimestampMs(first.saturating_add_unsigned(index)));
-        tally.sent += 1;
-        match producer.send(record).await {
-            Ok(delivery) => under_way.push_back((key, value, delivery)),
-            Err(error) => failed(topic, key, &value, &error),
-        }
-        while under_way.len() > UNDER_WAY_MAX {
-            settle(topic, under_way.pop_front(), tally).await;
-        }
-        index += 1;
-        if let Some(rate) = throughput {
-            let due = tally.started + Duration::from_secs_f64(index as f64 / rate as f64);
-            tokio::time::sleep_until(due.into()).await;
-        }
-    }
-    producer.flush().await?;
-    while !under_way.is_empty() {
-        settle(topic, under_way.pop_front(), tally).await;
-    }
-    Ok(())
-}
-
-async fn settle(topic: &TopicName, waiting: Option<Waiting>, tally: &mut Tally) {
-    let Some((key, value, delivery)) = waiting else { return };
-    match delivery.await {
-        Ok(written) => {
-            tally.acked += 1;
-            event(
-                "producer_send_success",
-                json!({
-                    "key": key,
-                    "value": value,
-                    "topic": topic.as_str(),
-                    "partition": written.partition.partition.0,
-                    "offset": written.offset.map_or(-1, |offset| offset.0),
-                }),
-            );
-        }
-        Err(error) => failed(topic, key, &value, &error),
-    }
-}
-
-fn failed(topic: &TopicName, key: Option<String>, value: &str, error: &millstream_client::Error) {
+fn failed(topic: &TopicName, key: Option<&str>, value: &str, error: &millstream_client::Error) {
     event(
         "producer_send_error",
         json!({
@@ -203,16 +221,4 @@ fn failed(topic: &TopicName, key: Option<String>, value: &str, error: &millstrea
             "message": kafka_error::message(error),
         }),
     );
-}
-
-/// One line of JSON, with the time first.
-fn event(name: &str, fields: Value) {
-    let mut all = serde_json::Map::new();
-    all.insert("timestamp".to_owned(), json!(time::now().0));
-    all.insert("name".to_owned(), json!(name));
-    if let Value::Object(fields) = fields {
-        all.extend(fields);
-    }
-    output::line(&Value::Object(all).to_string());
-    output::flush();
 }

@@ -64,6 +64,33 @@ pub(crate) struct Arguments {
     /// The shape of log lines on stderr
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormatArgument,
+    /// Of `kafka-server-start`: keys that go before those of the file, unknown ones too
+    #[arg(skip)]
+    overrides: Vec<(String, String)>,
+}
+
+impl Arguments {
+    /// With a configuration file, and keys that go before those in it.
+    pub(crate) fn of_file(config: PathBuf, data: PathBuf, overrides: Vec<(String, String)>) -> Self {
+        Self {
+            config: Some(config),
+            data: Some(data),
+            overrides,
+            listen: Vec::new(),
+            advertise: Vec::new(),
+            durability: None,
+            flush_with: None,
+            set: Vec::new(),
+            ready_file: None,
+            output: Output::default(),
+            demo: false,
+            demo_speed: Speed::DEFAULT,
+            // Kafka's brokers open no such port, and several may run.
+            console_port: Some(0),
+            log: "warn".to_owned(),
+            log_format: LogFormatArgument::default(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -27,6 +27,7 @@ pub(super) fn resolve(arguments: &Arguments) -> Result<Settings> {
         Some(path) => read(path)?,
         None => Default::default(),
     };
+    loaded.merge(from_server_properties(&overriding(&arguments.overrides)).context("--override")?);
     let listen = chosen(&arguments.listen, options.list("listen"));
     let advertise = chosen(&arguments.advertise, options.list("advertise"));
     let mut flags = Vec::new();
@@ -75,6 +76,11 @@ pub(super) fn resolve(arguments: &Arguments) -> Result<Settings> {
         ready_file: arguments.ready_file.clone().or_else(|| options.get("ready-file").map(PathBuf::from)),
         notices,
     })
+}
+
+/// Pairs in the syntax of a properties file.
+fn overriding(pairs: &[(String, String)]) -> String {
+    pairs.iter().map(|(key, value)| format!("{key}={}\n", value.replace('\\', "\\\\"))).collect()
 }
 
 /// A line each time another tenth of the partitions has been scanned; nothing where there is little to do.

@@ -4,7 +4,9 @@
 mod bench;
 mod cluster;
 mod command;
+mod completion;
 mod demo;
 mod endings;
 mod profile;
 mod records;
+mod tools;

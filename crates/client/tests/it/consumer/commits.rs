@@ -158,7 +158,9 @@ async fn a_commit_that_cannot_be_is_an_error_that_says_why() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_was_committed_is_read_again_and_nothing_is_left_out_when_the_broker_dies() {
     let mut target = Target::start(TargetOptions::default()).unwrap();
-    let client = Client::new(ClientConfig::new(target.bootstrap())).unwrap();
+    // A Kafka that was killed serves its groups again only after it has read what they committed.
+    let patient = ClientConfig { default_api_timeout: 5 * LIMIT, ..ClientConfig::new(target.bootstrap()) };
+    let client = Client::new(patient).unwrap();
     let topic = TopicName::from_static("mortal");
     let new = NewTopic { name: topic.to_string(), partitions: Some(2), ..NewTopic::default() };
     client.admin().create_topics(&[new], false).await.unwrap()[topic.as_str()].clone().unwrap();
@@ -171,7 +173,7 @@ async fn nothing_that_was_committed_is_read_again_and_nothing_is_left_out_when_t
     let (mut committed, mut tried) = (next.clone(), next.clone());
     let (mut polls, mut kills) = (0, 0);
     while next.values().any(|next| *next < 1_000) {
-        let records = match consumer.next(3 * LIMIT).await.unwrap() {
+        let records = match consumer.next(5 * LIMIT).await.unwrap() {
             Some(ConsumerEvent::Records(records)) => records,
             Some(ConsumerEvent::Assigned(_)) => {
                 // Whoever is assigned goes on from what was committed. A commit that failed may have been

@@ -5,7 +5,11 @@ mod json;
 mod schema;
 
 use anyhow::Result;
-use millstream_types::BrokerId;
+use bytes::Bytes;
+use millstream_protocol::{
+    ApiKey, RequestHeader, ResponseHeader, request_header_version, response_header_version,
+};
+use millstream_types::{BrokerId, codec::Reader};
 use serde_json::{Value, json};
 
 use super::{
@@ -97,6 +101,20 @@ async fn versions(arguments: VersionsArguments) -> Result<()> {
             Ok(Answer::new(values, vec![section]))
         })
         .await
+}
+
+/// What is in a frame without its length, behind its header.
+pub(super) fn body(key: ApiKey, version: i16, is_answer: bool, frame: Bytes) -> Result<Value> {
+    let api = schema::find(key.name())?;
+    let mut r = Reader::new(frame);
+    let message = if is_answer {
+        ResponseHeader::read(&mut r, response_header_version(key, version))?;
+        &api.response
+    } else {
+        RequestHeader::read(&mut r, request_header_version(key, version))?;
+        &api.request
+    };
+    Ok(json::decode(message, version, &mut r)?)
 }
 
 /// The newest version that both speak.

@@ -109,7 +109,7 @@ fn control(key: Option<&Bytes>, value: Option<Bytes>) -> Decoded {
 /// Key and value by the record type in front of the key: the pairs of one coordinator.
 macro_rules! coordinator_records {
     ($name:ident: $($kind:pat => $key:ty, $value:ty;)*) => {
-        fn $name(key: Bytes, value: Option<Bytes>) -> Decoded {
+        pub(super) fn $name(key: Bytes, value: Option<Bytes>) -> Decoded {
             let mut reader = Reader::new(key);
             let kind = decode_version(&mut reader)?;
             match kind {

@@ -68,6 +68,24 @@ pub(crate) fn metadata_record(value: bytes::Bytes) -> Result<Value> {
     Ok(decode::metadata(value)?)
 }
 
+/// A coordinator's record: key and value with their types, versions and fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CoordinatorLog {
+    ConsumerOffsets,
+    Transactions,
+    ShareState,
+}
+
+impl CoordinatorLog {
+    pub(crate) fn record(self, key: bytes::Bytes, value: Option<bytes::Bytes>) -> Result<Value> {
+        Ok(match self {
+            Self::ConsumerOffsets => decode::consumer_offsets(key, value)?,
+            Self::Transactions => decode::transactions(key, value)?,
+            Self::ShareState => decode::share_state(key, value)?,
+        })
+    }
+}
+
 pub(super) fn run(arguments: Arguments) -> Result<()> {
     match arguments.verb {
         Verb::Dump(arguments) => dump(arguments),

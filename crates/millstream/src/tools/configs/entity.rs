@@ -36,7 +36,7 @@ const KINDS: [(Kind, &str, &str, Option<&str>); 8] = [
 ];
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         KINDS.iter().find(|row| row.0 == self).map_or("", |row| row.1)
     }
 
@@ -68,6 +68,9 @@ pub(super) struct Entity {
     pub(super) kind: Kind,
     /// Empty for the default; None for all.
     pub(super) name: Option<String>,
+    /// All that were given: of a user's client there are two.
+    pub(super) kinds: Vec<Kind>,
+    pub(super) names: Vec<String>,
 }
 
 impl Entity {
@@ -95,15 +98,13 @@ impl Entity {
             };
             kinds.push(KINDS.iter().find(|row| row.1 == name).ok_or_else(unknown)?.0);
         }
-        names.extend(given.all("entity-name").map(str::to_owned));
+        let spelled_out = ["entity-name", "entity-default"];
+        names.extend(given.in_order(&spelled_out).map(|(_, value)| value.unwrap_or_default().to_owned()));
         for (_, _, option, default) in KINDS {
             names.extend(given.all(option).map(str::to_owned));
             if default.is_some_and(|default| given.has(default)) {
                 names.push(String::new());
             }
-        }
-        if given.has("entity-default") {
-            names.push(String::new());
         }
         let Some(kind) = kinds.first().copied() else {
             return Err(Exit::failure("At least one entity type must be specified"));
@@ -111,10 +112,18 @@ impl Entity {
         if kinds.len() > 1 && !kinds.iter().all(|kind| matches!(kind, Kind::Users | Kind::Clients)) {
             return Err(Exit::failure("Only 'users' and 'clients' entity types may be specified together"));
         }
-        Ok(Self { kind, name: names.into_iter().next() })
+        let own = KINDS.iter().any(|(_, _, option, default)| {
+            given.has(option) || default.is_some_and(|default| given.has(default))
+        });
+        if own && ["entity-type", "entity-name", "entity-default"].iter().any(|option| given.has(option)) {
+            return Err(Exit::failure(
+                "--entity-{type,name,default} should not be used in conjunction with specific entity flags",
+            ));
+        }
+        Ok(Self { kind, name: names.first().cloned(), kinds, names })
     }
 
-    pub(super) fn check(&self, alter: bool) -> Outcome {
+    pub(super) fn check(&self, alter: bool, given_default: bool) -> Outcome {
         let kind = self.kind.name();
         if let Some(name) = self.name.as_deref().filter(|name| !name.is_empty()) {
             if matches!(self.kind, Kind::Brokers | Kind::BrokerLoggers) && name.parse::<i32>().is_err() {
@@ -130,6 +139,12 @@ impl Entity {
         }
         let is_named = self.name.as_ref().is_some_and(|name| !name.is_empty());
         if !alter {
+            let has_default = matches!(self.kind, Kind::Users | Kind::Clients | Kind::Brokers | Kind::Ips);
+            if !has_default && self.name.as_deref() == Some("") && given_default {
+                return Err(Exit::failure(format!(
+                    "--entity-default must not be specified with --describe of {kind}"
+                )));
+            }
             return match self.kind {
                 Kind::BrokerLoggers if !is_named => {
                     Err(Exit::failure(format!("An entity name must be specified with --describe of {kind}")))

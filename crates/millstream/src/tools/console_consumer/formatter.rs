@@ -1,5 +1,10 @@
 //! A record as Kafka's `DefaultMessageFormatter` prints it.
 
+use std::{
+    io::{self, IsTerminal},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use millstream_client::ConsumerRecord;
 use millstream_record::TimestampType;
 
@@ -10,12 +15,12 @@ use crate::tools::{
     properties::Properties,
 };
 
-pub(super) const DEFAULT: &str = "org.apache.kafka.tools.consumer.DefaultMessageFormatter";
+pub(in crate::tools) const DEFAULT: &str = "org.apache.kafka.tools.consumer.DefaultMessageFormatter";
 const LOGGING: &str = "org.apache.kafka.tools.consumer.LoggingMessageFormatter";
 const NO_OP: &str = "org.apache.kafka.tools.consumer.NoOpMessageFormatter";
 
 #[derive(Debug)]
-pub(super) struct Formatter {
+pub(in crate::tools) struct Formatter {
     is_silent: bool,
     timestamp: bool,
     partition: bool,
@@ -32,17 +37,20 @@ pub(super) struct Formatter {
     key_deserializer: Deserializer,
     value_deserializer: Deserializer,
     headers_deserializer: Deserializer,
+    /// Whether what is no text is shown in a way that a terminal survives.
+    is_for_terminal: bool,
+    has_told: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Written {
+pub(in crate::tools) enum Written {
     Yes,
     /// Nobody reads any more.
     Gone,
 }
 
 impl Formatter {
-    pub(super) fn new(class: &str, properties: &Properties) -> Outcome<Self> {
+    pub(in crate::tools) fn new(class: &str, properties: &Properties) -> Outcome<Self> {
         if ![DEFAULT, LOGGING, NO_OP].contains(&class) {
             return Err(Exit::failure(format!(
                 "{class}\nno Java classes can be loaded; built in are {DEFAULT}, {LOGGING} and {NO_OP}"
@@ -69,18 +77,29 @@ impl Formatter {
             key_deserializer: Deserializer::of(properties.get("key.deserializer")),
             value_deserializer: Deserializer::of(properties.get("value.deserializer")),
             headers_deserializer: Deserializer::of(properties.get("headers.deserializer")),
+            is_for_terminal: io::stdout().is_terminal(),
+            has_told: AtomicBool::new(false),
         })
     }
 
-    pub(super) fn write(&self, record: &ConsumerRecord) -> Result<Written, String> {
+    pub(in crate::tools) fn write(&self, record: &ConsumerRecord) -> Result<Written, String> {
+        self.write_delivered(record, None)
+    }
+
+    /// With how often the record has been delivered, which only share groups know.
+    pub(in crate::tools) fn write_delivered(
+        &self,
+        record: &ConsumerRecord,
+        delivery: Option<i16>,
+    ) -> Result<Written, String> {
         if self.is_silent {
             return Ok(Written::Yes);
         }
-        let line = self.line(record)?;
+        let line = self.line(record, delivery)?;
         Ok(if output::bytes(&line) { Written::Yes } else { Written::Gone })
     }
 
-    fn line(&self, record: &ConsumerRecord) -> Result<Vec<u8>, String> {
+    fn line(&self, record: &ConsumerRecord, delivery: Option<i16>) -> Result<Vec<u8>, String> {
         let mut columns: Vec<Vec<u8>> = Vec::new();
         if self.timestamp {
             let kind = match record.timestamp_type {
@@ -96,7 +115,8 @@ impl Formatter {
             columns.push(format!("Offset:{}", record.offset).into_bytes());
         }
         if self.delivery {
-            columns.push(b"Delivery:NOT_PRESENT".to_vec());
+            let count = delivery.map_or_else(|| "NOT_PRESENT".to_owned(), |count| count.to_string());
+            columns.push(format!("Delivery:{count}").into_bytes());
         }
         if self.epoch {
             // Kafka's tool loses the epoch on its way to the formatter.
@@ -125,7 +145,7 @@ impl Formatter {
         }
         let mut pairs: Vec<Vec<u8>> = Vec::new();
         for header in &record.headers {
-            let mut pair = header.key.to_vec();
+            let mut pair = self.shown(header.key.to_vec());
             pair.push(b':');
             pair.extend(self.text(&self.headers_deserializer, header.value.as_deref())?);
             pairs.push(pair);
@@ -135,10 +155,49 @@ impl Formatter {
 
     fn text(&self, deserializer: &Deserializer, bytes: Option<&[u8]>) -> Result<Vec<u8>, String> {
         match bytes {
-            Some(bytes) => deserializer.text(bytes),
+            Some(bytes) => deserializer.text(bytes).map(|text| self.shown(text)),
             None => Ok(self.null_literal.clone().into_bytes()),
         }
     }
+}
+
+impl Formatter {
+    fn shown(&self, text: Vec<u8>) -> Vec<u8> {
+        if !self.is_for_terminal || is_text(&text) {
+            return text;
+        }
+        if !self.has_told.swap(true, Ordering::Relaxed) {
+            output::say("WARN bytes that are no text are shown as \\xNN on a terminal");
+        }
+        escaped(&text)
+    }
+}
+
+fn is_plain(letter: char) -> bool {
+    !letter.is_control() || matches!(letter, '\t' | '\n')
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(is_plain))
+}
+
+fn escaped(bytes: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(bytes.len());
+    let escape = |shown: &mut Vec<u8>, bytes: &[u8]| {
+        shown.extend(bytes.iter().flat_map(|byte| format!("\\x{byte:02X}").into_bytes()));
+    };
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            let mut buffer = [0; 4];
+            let letter_bytes = letter.encode_utf8(&mut buffer).as_bytes();
+            match is_plain(letter) {
+                true => shown.extend_from_slice(letter_bytes),
+                false => escape(&mut shown, letter_bytes),
+            }
+        }
+        escape(&mut shown, chunk.invalid());
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -161,7 +220,13 @@ mod tests {
             headers: vec![Header { key: Bytes::from_static(b"h"), value: None }],
         };
         let formatter = Formatter::new(DEFAULT, &Properties::parse(pairs.iter().copied())).unwrap();
-        String::from_utf8(formatter.line(&record).unwrap()).unwrap_or_default()
+        String::from_utf8(formatter.line(&record, None).unwrap()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_no_text_is_shown_so_that_a_terminal_survives_it() {
+        assert_eq!(escaped(b"a\x1b[2J\tgr\xc3\xb6\xff\n\0"), b"a\\x1B[2J\tgr\xc3\xb6\\xFF\n\\x00");
+        assert!(is_text("größe\t".as_bytes()) && !is_text(b"\xff") && !is_text(b"\x07"));
     }
 
     #[test]

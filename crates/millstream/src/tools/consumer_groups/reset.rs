@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-type Plan = BTreeMap<TopicPartition, Offset>;
+pub(in crate::tools) type Plan = BTreeMap<TopicPartition, Offset>;
 
 pub(super) async fn run(given: &Given, admin: &Admin, groups: &[String]) -> Outcome {
     let mut plans: Vec<(String, Plan)> = Vec::new();
@@ -46,7 +46,7 @@ pub(super) async fn run(given: &Given, admin: &Admin, groups: &[String]) -> Outc
     Ok(())
 }
 
-fn show(plans: &[(String, Plan)]) {
+pub(in crate::tools) fn show(plans: &[(String, Plan)]) {
     let group = plans.iter().map(|(group, _)| group.len()).max().unwrap_or(0).max(15);
     let topics = plans.iter().flat_map(|(_, plan)| plan.keys());
     let topic = topics.map(|partition| partition.topic.as_str().len()).max().unwrap_or(0).max(15);
@@ -63,7 +63,7 @@ fn show(plans: &[(String, Plan)]) {
 }
 
 /// CSV; with the group in front if there are several.
-fn export(plans: &[(String, Plan)]) {
+pub(in crate::tools) fn export(plans: &[(String, Plan)]) {
     let mut text = String::new();
     for (group, plan) in plans {
         for (partition, offset) in plan {
@@ -76,7 +76,7 @@ fn export(plans: &[(String, Plan)]) {
     output::line(&text);
 }
 
-async fn carry_out(admin: &Admin, group: &str, plan: &Plan) -> Outcome {
+pub(in crate::tools) async fn carry_out(admin: &Admin, group: &str, plan: &Plan) -> Outcome {
     let commit =
         |offset: &Offset| CommittedOffset { offset: *offset, leader_epoch: None, metadata: String::new() };
     let offsets = plan.iter().map(|(partition, offset)| (partition.clone(), commit(offset))).collect();
@@ -89,12 +89,10 @@ async fn carry_out(admin: &Admin, group: &str, plan: &Plan) -> Outcome {
 }
 
 async fn plan(given: &Given, admin: &Admin, group: &str) -> Outcome<Plan> {
-    let committed = admin.group_offsets(group).await.map_err(|error| thrown(&error))?;
-    let from_file = given.one("from-file")?;
-    let chosen: Vec<TopicPartition> = if from_file.is_some() {
+    let chosen: Vec<TopicPartition> = if given.has("from-file") {
         Vec::new()
     } else if given.has("all-topics") {
-        committed.keys().cloned().collect()
+        admin.group_offsets(group).await.map_err(|error| thrown(&error))?.into_keys().collect()
     } else if given.has("topic") {
         let (found, missing) = partitions(given, admin).await?;
         if !missing.is_empty() {
@@ -104,6 +102,19 @@ async fn plan(given: &Given, admin: &Admin, group: &str) -> Outcome<Plan> {
     } else {
         return Err(Exit::usage("One of the reset scopes should be defined: --all-topics, --topic."));
     };
+    plan_of(given, admin, group, chosen, &SCENARIOS).await
+}
+
+/// Where the chosen partitions, or those of a file, are to go.
+pub(in crate::tools) async fn plan_of(
+    given: &Given,
+    admin: &Admin,
+    group: &str,
+    chosen: Vec<TopicPartition>,
+    scenarios: &[&str],
+) -> Outcome<Plan> {
+    let committed = admin.group_offsets(group).await.map_err(|error| thrown(&error))?;
+    let from_file = given.one("from-file")?;
     check_existence(admin, &chosen).await?;
     if let Some(path) = from_file {
         let wanted = read_file(path, group)?;
@@ -144,7 +155,7 @@ async fn plan(given: &Given, admin: &Admin, group: &str) -> Outcome<Plan> {
     match moment(given)? {
         Some(time) => at_time(admin, &chosen, time).await,
         None => {
-            let all: Vec<String> = SCENARIOS.iter().map(|scenario| format!("[{scenario}]")).collect();
+            let all: Vec<String> = scenarios.iter().map(|scenario| format!("[{scenario}]")).collect();
             Err(Exit::usage(format!(
                 "Option '[reset-offsets]' requires one of the following scenarios: [{}]",
                 all.join(", ")
@@ -153,7 +164,7 @@ async fn plan(given: &Given, admin: &Admin, group: &str) -> Outcome<Plan> {
     }
 }
 
-fn moment(given: &Given) -> Outcome<Option<TimestampMs>> {
+pub(in crate::tools) fn moment(given: &Given) -> Outcome<Option<TimestampMs>> {
     if let Some(text) = given.one("to-datetime")? {
         if !text.contains('T') {
             return Err(Exit::failure(
@@ -203,7 +214,7 @@ fn duration_ms(text: &str) -> Option<i64> {
     (parts > 0 && total.is_finite()).then_some((sign * total) as i64)
 }
 
-async fn check_existence(admin: &Admin, chosen: &[TopicPartition]) -> Outcome {
+pub(in crate::tools) async fn check_existence(admin: &Admin, chosen: &[TopicPartition]) -> Outcome {
     let mut names: Vec<TopicName> = chosen.iter().map(|partition| partition.topic.clone()).collect();
     names.dedup();
     let topics = admin.describe_topics(&names).await?;
@@ -219,7 +230,7 @@ async fn check_existence(admin: &Admin, chosen: &[TopicPartition]) -> Outcome {
     }
 }
 
-async fn listed(
+pub(in crate::tools) async fn listed(
     admin: &Admin,
     partitions: &[TopicPartition],
     spec: OffsetSpec,
@@ -232,13 +243,21 @@ async fn listed(
     Ok(all)
 }
 
-async fn at(admin: &Admin, partitions: &[TopicPartition], spec: OffsetSpec) -> Outcome<Plan> {
+pub(in crate::tools) async fn at(
+    admin: &Admin,
+    partitions: &[TopicPartition],
+    spec: OffsetSpec,
+) -> Outcome<Plan> {
     let all = listed(admin, partitions, spec).await?;
     Ok(all.into_iter().filter_map(|(partition, listed)| Some((partition, listed.offset?))).collect())
 }
 
 /// Partitions without a record that young go to their end.
-async fn at_time(admin: &Admin, partitions: &[TopicPartition], time: TimestampMs) -> Outcome<Plan> {
+pub(in crate::tools) async fn at_time(
+    admin: &Admin,
+    partitions: &[TopicPartition],
+    time: TimestampMs,
+) -> Outcome<Plan> {
     let found = listed(admin, partitions, OffsetSpec::Timestamp(time)).await?;
     let mut plan = Plan::new();
     let mut left = Vec::new();
@@ -261,7 +280,7 @@ async fn at_time(admin: &Admin, partitions: &[TopicPartition], time: TimestampMs
 }
 
 /// Offsets before the beginning become the beginning, those behind the end the end.
-async fn clamped(admin: &Admin, wanted: Plan) -> Outcome<Plan> {
+pub(in crate::tools) async fn clamped(admin: &Admin, wanted: Plan) -> Outcome<Plan> {
     let partitions: Vec<TopicPartition> = wanted.keys().cloned().collect();
     let starts = listed(admin, &partitions, OffsetSpec::Earliest).await?;
     let ends = listed(admin, &partitions, OffsetSpec::Latest).await?;
@@ -279,7 +298,7 @@ async fn clamped(admin: &Admin, wanted: Plan) -> Outcome<Plan> {
 }
 
 /// `topic,partition,offset`, or with the group in front.
-fn read_file(path: &str, group: &str) -> Outcome<Plan> {
+pub(in crate::tools) fn read_file(path: &str, group: &str) -> Outcome<Plan> {
     let unreadable = |_| Exit::failure(format!("java.io.IOException: Unable to read file {path}"));
     let text = fs::read_to_string(path).map_err(unreadable)?;
     let mut plan = Plan::new();

@@ -9,7 +9,11 @@ use millstream_record::{
     control::{ControlType, EndTransactionMarker},
 };
 
-use super::{Findings, Options, base_offset, optional_long};
+use super::{
+    Findings, Options, base_offset,
+    decoders::{Decoded, control_fields},
+    optional_long,
+};
 use crate::{command::log, tools::output};
 
 /// A batch that opens to more than this is shown closed.
@@ -38,7 +42,7 @@ pub(super) fn dump(path: &Path, options: Options, findings: &mut Findings) -> Re
                     gaps.push((before, offset));
                 }
                 last = Some(offset);
-                print_record(&opened, record, options);
+                print_record(&opened, record, options)?;
             }
         }
         position += batch.len() as u64;
@@ -99,7 +103,7 @@ fn print_batch(header: &BatchHeader, is_valid: bool, position: u64) {
     ));
 }
 
-fn print_record(batch: &RecordBatch, record: &Record, options: Options) {
+fn print_record(batch: &RecordBatch, record: &Record, options: Options) -> Result<()> {
     let header = &batch.header;
     let is_control = header.attributes.is_control();
     let mut line = String::from("| ");
@@ -126,28 +130,17 @@ fn print_record(batch: &RecordBatch, record: &Record, options: Options) {
         }
     }
     if options.contents && !is_control {
-        let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
-        if options.metadata_log {
-            if let Some(value) = record.value.clone() {
-                match log::metadata_record(value) {
-                    Ok(decoded) => line += &format!("{prefix}payload: {decoded}"),
-                    Err(error) => {
-                        line += &format!(
-                            "{prefix}payload: Error at {}, skipping. {error}",
-                            batch.offset_of(record)
-                        );
-                    }
-                }
-            }
-        } else if let Some(value) = &record.value {
-            if let Some(key) = &record.key {
-                line += &format!("{prefix}key: {}", text(key));
-                prefix = " ";
-            }
-            line += &format!("{prefix}payload: {}", text(value));
+        let Decoded { key, payload } = options.decoder.decode(batch.offset_of(record), record)?;
+        if let Some(key) = key {
+            line += &format!("{prefix}key: {key}");
+            prefix = " ";
+        }
+        if let Some(payload) = payload {
+            line += &format!("{prefix}payload: {payload}");
         }
     }
     output::line(&line);
+    Ok(())
 }
 
 fn control(record: &Record) -> String {
@@ -159,11 +152,14 @@ fn control(record: &Record) -> String {
             let epoch = marker.map_or("-1".to_owned(), |marker| marker.coordinator_epoch.to_string());
             format!(" endTxnMarker: {} coordinatorEpoch: {epoch}", format!("{kind:?}").to_uppercase())
         }
-        ControlType::LeaderChange => " LeaderChange".to_owned(),
-        ControlType::SnapshotHeader => " SnapshotHeader".to_owned(),
-        ControlType::SnapshotFooter => " SnapshotFooter".to_owned(),
-        ControlType::KRaftVersion => " KRaftVersion".to_owned(),
-        ControlType::KRaftVoters => " KRaftVoters".to_owned(),
-        ControlType::Unknown(_) => " controlType: UNKNOWN".to_owned(),
+        kind @ (ControlType::LeaderChange
+        | ControlType::SnapshotHeader
+        | ControlType::SnapshotFooter
+        | ControlType::KRaftVersion
+        | ControlType::KRaftVoters) => {
+            let colon = if kind == ControlType::LeaderChange { ":" } else { "" };
+            format!(" {kind:?}{colon} {}", control_fields(kind, value))
+        }
+        ControlType::Unknown(id) => format!(" controlType: UNKNOWN({id})"),
     }
 }

@@ -162,6 +162,7 @@ impl Grammar {
         let Some(kind) = flag.number else { return Ok(()) };
         let fits = match kind {
             "Integer" => value.parse::<i32>().is_ok(),
+            "Short" => value.parse::<i16>().is_ok(),
             "Double" => value.parse::<f64>().is_ok(),
             _ => value.parse::<i64>().is_ok(),
         };

@@ -108,6 +108,13 @@ mod tests {
     }
 
     #[test]
+    fn options_are_told_in_the_order_given() {
+        let given = parse("--topic a --list --topic b --state x").unwrap();
+        let order: Vec<_> = given.in_order(&["topic", "list"]).collect();
+        assert_eq!(order, [("topic", Some("a")), ("list", None), ("topic", Some("b"))]);
+    }
+
+    #[test]
     fn refusals_are_joptsimples() {
         assert_eq!(refusal("--frob"), "frob is not a recognized option");
         assert_eq!(refusal("-h"), "h is not a recognized option");

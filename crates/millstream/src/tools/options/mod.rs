@@ -114,6 +114,8 @@ pub(super) struct Given {
     /// By long name; None for an option without its value.
     values: BTreeMap<&'static str, Vec<Option<String>>>,
     defaults: BTreeMap<&'static str, &'static str>,
+    /// The long names in the order given.
+    order: Vec<&'static str>,
     /// What is no option and no option's value.
     pub(super) rest: Vec<String>,
     /// The sub-command, where a tool has them.
@@ -123,6 +125,7 @@ pub(super) struct Given {
 impl Given {
     fn add(&mut self, name: &'static str, value: Option<String>) {
         self.values.entry(name).or_default().push(value);
+        self.order.push(name);
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -153,6 +156,20 @@ impl Given {
     /// Every value of an option in the order given.
     pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.values.get(name).into_iter().flatten().filter_map(Option::as_deref)
+    }
+
+    /// What was given of these, in the order given, each with its value.
+    pub(super) fn in_order<'a>(
+        &'a self,
+        names: &'a [&'static str],
+    ) -> impl Iterator<Item = (&'static str, Option<&'a str>)> {
+        let mut taken: BTreeMap<&'static str, usize> = BTreeMap::new();
+        self.order.iter().filter(|name| names.contains(name)).map(move |name| {
+            let index = taken.entry(name).or_default();
+            let value = self.values[name].get(*index).and_then(Option::as_deref);
+            *index += 1;
+            (*name, value)
+        })
     }
 
     /// The only value, as a number.
