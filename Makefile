@@ -34,7 +34,8 @@ test: check deny build tools ## everything a change must pass; installs what it 
 conformance: build ## every client and tool, on Millstream and on a real Apache Kafka
 	conformance/install.sh conformance
 	MILLSTREAM_TIER=conformance MILLSTREAM_BIN=$(BIN) cargo test --locked -p millstream-conformance --no-fail-fast
-	MILLSTREAM_TIER=conformance MILLSTREAM_TARGET=kafka cargo test --locked -p millstream-conformance --no-fail-fast
+	MILLSTREAM_TIER=conformance MILLSTREAM_TARGET=kafka \
+		cargo test --locked -p millstream-conformance -p millstream-client --no-fail-fast
 
 torture: build tools ## the long run: 200 kills, 20 power cuts, 1,000 flipped bits, 10,000 connections and the like, 100,000 seeds
 	MILLSTREAM_KILL_ROUNDS=200 MILLSTREAM_POWER_ROUNDS=20 MILLSTREAM_FLIP_ROUNDS=1000 MILLSTREAM_BIN=$(BIN) \

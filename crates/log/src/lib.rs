@@ -37,8 +37,7 @@ pub use dirs::{DirInfo, Intervals, LogDirs, OfflinePartition, OpenOptions, Progr
 pub use error::{AppendError, LogError, Offline, OpenError, ReadError, StorageError};
 pub use leader_epoch::EpochStart;
 pub use log::{
-    AppendInfo, AppendOptions, Cut, Isolation, Judged, Log, ReadRequest, ReadResult,
-    TimestampOffset,
+    AppendInfo, AppendOptions, Cut, Isolation, Judged, Log, ReadRequest, ReadResult, TimestampOffset,
 };
 pub use producer::{ActiveProducer, Origin};
 pub use txn_index::AbortedTxn;

@@ -533,6 +533,10 @@ async fn a_log_that_was_cut_is_noticed(cluster: &mut Cluster) {
 /// One after the other: three JVMs are enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_brokers_that_die_move_and_disagree() {
+    if std::env::var("MILLSTREAM_TIER").as_deref() != Ok("conformance") {
+        eprintln!("three brokers belong to MILLSTREAM_TIER=conformance: they take minutes");
+        return;
+    }
     if let Some(missing) = kafka_missing() {
         return skip("three brokers that die and move", &missing);
     }

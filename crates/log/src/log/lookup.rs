@@ -89,7 +89,8 @@ impl Log {
         }
         let from = earlier.map_or(segment.base_offset, |entry| entry.offset).max(start);
         let end = segment.size();
-        let located = segment.locate(fs, from, end, ColdReads::Wait).map_err(|error| self.lookup_failure(error))?;
+        let located =
+            segment.locate(fs, from, end, ColdReads::Wait).map_err(|error| self.lookup_failure(error))?;
         let Some(located) = located else { return Ok(None) };
         let mut walk = segment.walk(fs, located.position, end)?;
         loop {

@@ -227,7 +227,7 @@ mod tests {
         let first = offered(Shell::Bash, "millstream ");
         assert!(first.contains(&"topic".to_owned()) && first.contains(&"kafka-topics".to_owned()));
         assert!(!first.contains(&"complete".to_owned()), "what only scripts call is not offered");
-        assert!(offered(Shell::Bash, "millstream topic ").contains(&"list".to_owned()));
+        assert!(offered(Shell::Bash, "millstream topic ").contains(&"ls".to_owned()));
         assert!(offered(Shell::Bash, "millstream up --").len() > 3);
         assert_eq!(offered(Shell::Bash, "millstream completion z"), ["zsh"]);
         assert!(offered(Shell::Bash, "").is_empty());

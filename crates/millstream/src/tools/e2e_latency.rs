@@ -20,7 +20,7 @@ use super::{
     run_options, wanted,
 };
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-e2e-latency",
     summary: "Writes records one at a time, reads each back, and measures how long both together take.",
     flags: &[

@@ -1,6 +1,9 @@
 //! `kafka-leader-election`: elects leaders of partitions (`LeaderElectionCommand`).
 
-use std::{collections::BTreeSet, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+};
 
 use millstream_client::{ElectionType, Error};
 use millstream_types::{ErrorCode, PartitionId, TopicPartition};
@@ -126,8 +129,12 @@ async fn act(given: &Given) -> Outcome {
             Exit::failure(format!("{future}{}", kafka_error::exception(&error)))
         }
     })?;
+    report(kind_name, &results)
+}
+
+fn report(kind_name: &str, results: &BTreeMap<TopicPartition, Result<(), Error>>) -> Outcome {
     let (mut elected, mut idle, mut failures) = (Vec::new(), Vec::new(), 0);
-    for (partition, result) in &results {
+    for (partition, result) in results {
         match result {
             Ok(()) => elected.push(partition.to_string()),
             Err(error) if error.code() == Some(ErrorCode::ElectionNotNeeded) => {
@@ -145,7 +152,7 @@ async fn act(given: &Given) -> Outcome {
     if !idle.is_empty() {
         output::line(&format!("Valid replica already elected for partitions {}", idle.join(", ")));
     }
-    for (partition, result) in &results {
+    for (partition, result) in results {
         if let Err(error) = result
             && error.code() != Some(ErrorCode::ElectionNotNeeded)
         {

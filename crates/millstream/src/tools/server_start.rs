@@ -20,7 +20,7 @@ use crate::up;
 
 const NAME: &str = "kafka-server-start";
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: NAME,
     summary: "Starts the broker: kafka-server-start [-daemon] server.properties [--override KEY=VALUE]…",
     flags: &[

@@ -18,7 +18,7 @@ use super::{
     run_options,
 };
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "kafka-server-stop",
     summary: "Stops the brokers that run on this machine.",
     flags: &[

@@ -160,6 +160,18 @@ async fn send_away(given: &Given, admin: &Admin, group: &str) -> Outcome {
 }
 
 /// Takes the group to where it is to begin; whether all topics that were named are there.
+/// True if none of them is missing.
+fn tell_missing(names: &[&str], topics: &BTreeMap<String, Vec<PartitionId>>, what: &str, head: &str) -> bool {
+    let missing: Vec<&&str> = names.iter().filter(|name| !topics.contains_key(**name)).collect();
+    if !missing.is_empty() {
+        output::line(&format!("Following {what} topics are not found, skipping them"));
+    }
+    for name in &missing {
+        output::line(&format!("{head}{name}"));
+    }
+    missing.is_empty()
+}
+
 async fn reset(
     given: &Given,
     admin: &Admin,
@@ -175,27 +187,15 @@ async fn reset(
         output::line("No input or intermediate topics specified. Skipping seek.");
         return Ok(true);
     }
-    if !inputs.is_empty() {
-        output::line(&format!("Reset-offsets for input topics {}", shown(&inputs)));
-    }
-    if !intermediate.is_empty() {
-        output::line(&format!("Seek-to-end for intermediate topics {}", shown(&intermediate)));
-    }
-    let missing = |names: &[&str]| -> Vec<String> {
-        let gone = names.iter().filter(|name| !topics.contains_key(**name));
-        gone.map(|name| (*name).to_owned()).collect()
-    };
-    let (missing_inputs, missing_between) = (missing(&inputs), missing(&intermediate));
-    for (names, what, head) in
-        [(&missing_inputs, "input", "Topic: "), (&missing_between, "intermediate", "Topic:")]
+    for (names, what) in
+        [(&inputs, "Reset-offsets for input"), (&intermediate, "Seek-to-end for intermediate")]
     {
         if !names.is_empty() {
-            output::line(&format!("Following {what} topics are not found, skipping them"));
-            for name in names {
-                output::line(&format!("{head}{name}"));
-            }
+            output::line(&format!("{what} topics {}", shown(names)));
         }
     }
+    let inputs_found = tell_missing(&inputs, topics, "input", "Topic: ");
+    let all_found = tell_missing(&intermediate, topics, "intermediate", "Topic:") && inputs_found;
     let partitions = |names: &[&str]| -> Outcome<Vec<TopicPartition>> {
         let mut found = Vec::new();
         for name in names.iter().filter(|name| topics.contains_key(**name)).collect::<BTreeSet<_>>() {
@@ -205,7 +205,6 @@ async fn reset(
         Ok(found)
     };
     let (read, between) = (partitions(&inputs)?, partitions(&intermediate)?);
-    let all_found = missing_inputs.is_empty() && missing_between.is_empty();
     if read.is_empty() && between.is_empty() {
         return Ok(all_found);
     }
@@ -220,11 +219,8 @@ async fn reset(
                 output::say("ERROR: Resetting offsets failed.");
             }
         })?;
-        for (partition, offset) in &plan {
-            output::line(&format!(
-                "Topic: {} Partition: {} Offset: {offset}",
-                partition.topic, partition.partition
-            ));
+        for (TopicPartition { topic, partition }, offset) in &plan {
+            output::line(&format!("Topic: {topic} Partition: {partition} Offset: {offset}"));
         }
     }
     if !between.is_empty() {

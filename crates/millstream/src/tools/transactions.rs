@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, process::ExitCode};
 use millstream_client::{
     ActiveProducer, Admin, Error, HangingTransaction, TransactionDescription, TransactionFilter,
 };
-use millstream_types::{BrokerId, ErrorCode, Offset, PartitionId, ProducerEpoch, ProducerId, TopicPartition};
+use millstream_types::{
+    BrokerId, ErrorCode, Offset, PartitionId, ProducerEpoch, ProducerId, TimestampMs, TopicPartition,
+};
 
 use super::{
     cluster::{Cluster, block_on},
@@ -375,6 +377,11 @@ async fn find_hanging(given: &Given) -> Outcome {
     candidates.retain(|(partition, producer)| {
         known.get(&producer.id).is_none_or(|one| !one.partitions.contains(partition))
     });
+    print_hanging(&candidates, now);
+    Ok(())
+}
+
+fn print_hanging(candidates: &[(TopicPartition, ActiveProducer)], now: TimestampMs) {
     let row = |(partition, one): &(TopicPartition, ActiveProducer)| {
         vec![
             partition.topic.to_string(),
@@ -398,7 +405,6 @@ async fn find_hanging(given: &Given) -> Outcome {
         "Duration(min)",
     ];
     table::print(&head, &candidates.iter().map(row).collect::<Vec<_>>());
-    Ok(())
 }
 
 /// What coordinators know of the transactions of these producers.

@@ -22,7 +22,7 @@ use super::{
 
 const RANGE: &str = "org.apache.kafka.clients.consumer.RangeAssignor";
 
-const GRAMMAR: Grammar = Grammar {
+pub(super) const GRAMMAR: Grammar = Grammar {
     name: "verifiable-consumer",
     summary: "Reads a topic as a member of a group and tells, as JSON, of everything that happens to it.",
     flags: &[

@@ -276,6 +276,27 @@ const PARTITION_STATES: [&str; 3] =
     ["DELETE_PARTITION_MARKED", "DELETE_PARTITION_STARTED", "DELETE_PARTITION_FINISHED"];
 
 /// What tiered storage keeps of segments elsewhere, as Java prints it (`RemoteLogMetadataSerde`).
+fn state(states: &[&'static str], raw: i8) -> String {
+    let named = usize::try_from(raw).ok().and_then(|index| states.get(index));
+    named.map_or_else(|| raw.to_string(), |name| (*name).to_owned())
+}
+
+fn custom(bytes: &Option<Bytes>) -> String {
+    match bytes {
+        Some(bytes) => format!("Optional[CustomMetadata{{{} bytes}}]", bytes.len()),
+        None => "Optional.empty".to_owned(),
+    }
+}
+
+fn segment(topic: Uuid, name: &str, partition: i32, id: Uuid) -> String {
+    format!("RemoteLogSegmentId{{topicIdPartition={topic}:{name}-{partition}, id={id}}}")
+}
+
+fn epochs(all: impl Iterator<Item = (i32, i64)>) -> String {
+    let all: Vec<String> = all.map(|(epoch, offset)| format!("{epoch}={offset}")).collect();
+    format!("{{{}}}", all.join(", "))
+}
+
 fn remote(value: Bytes) -> Result<String> {
     let mut reader = Reader::new(value);
     let frame = reader.uvarint()?;
@@ -284,25 +305,6 @@ fn remote(value: Bytes) -> Result<String> {
     }
     let kind = reader.uvarint()?;
     let version = i16::try_from(reader.uvarint()?)?;
-    let state = |states: &[&'static str], raw: i8| {
-        usize::try_from(raw)
-            .ok()
-            .and_then(|index| states.get(index))
-            .map_or_else(|| raw.to_string(), |name| (*name).to_owned())
-    };
-    let custom = |bytes: &Option<Bytes>| match bytes {
-        Some(bytes) => format!("Optional[CustomMetadata{{{} bytes}}]", bytes.len()),
-        None => "Optional.empty".to_owned(),
-    };
-    let segment = |topic: Uuid, name: &str, partition: i32, id: Uuid| {
-        format!("RemoteLogSegmentId{{topicIdPartition={topic}:{name}-{partition}, id={id}}}")
-    };
-    let epochs = |all: &mut dyn Iterator<Item = (i32, i64)>| {
-        format!(
-            "{{{}}}",
-            all.map(|(epoch, offset)| format!("{epoch}={offset}")).collect::<Vec<_>>().join(", ")
-        )
-    };
     Ok(match kind {
         0 => {
             let one = RemoteLogSegmentMetadataRecord::read(&mut reader, version)?;
@@ -315,7 +317,7 @@ fn remote(value: Bytes) -> Result<String> {
                 one.broker_id,
                 one.max_timestamp_ms,
                 one.event_timestamp_ms,
-                epochs(&mut one.segment_leader_epochs.iter().map(|entry| (entry.leader_epoch, entry.offset))),
+                epochs(one.segment_leader_epochs.iter().map(|entry| (entry.leader_epoch, entry.offset))),
                 one.segment_size_in_bytes,
                 custom(&one.custom_metadata),
                 state(&SEGMENT_STATES, one.remote_log_segment_state),
@@ -355,7 +357,7 @@ fn remote(value: Bytes) -> Result<String> {
                 one.start_offset,
                 one.end_offset,
                 one.max_timestamp_ms,
-                epochs(&mut one.segment_leader_epochs.iter().map(|entry| (entry.leader_epoch, entry.offset))),
+                epochs(one.segment_leader_epochs.iter().map(|entry| (entry.leader_epoch, entry.offset))),
                 one.segment_size_in_bytes,
                 custom(&one.custom_metadata),
                 state(&SEGMENT_STATES, one.remote_log_segment_state),

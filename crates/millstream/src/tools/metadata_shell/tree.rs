@@ -296,8 +296,15 @@ mod tests {
     fn a_topic_is_found_by_name_and_by_id_and_secrets_are_not_found() {
         let mut image = Image::default();
         let topic = TopicRecord { name: "t".to_owned(), topic_id: Uuid(200), ..Default::default() };
-        let partition =
-            PartitionRecord { topic_id: Uuid(200), replicas: vec![1], leader: 1, ..Default::default() };
+        let partition = PartitionRecord {
+            partition_id: 0,
+            leader_epoch: 0,
+            partition_epoch: 0,
+            topic_id: Uuid(200),
+            replicas: vec![1],
+            leader: 1,
+            ..Default::default()
+        };
         let config = |name: &str| ConfigRecord {
             resource_type: 4,
             resource_name: "1".to_owned(),

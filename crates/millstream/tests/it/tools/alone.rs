@@ -1,9 +1,11 @@
 //! Kafka's tools by name, as far as there is nothing of Kafka's to compare them with.
 
-use millstream_testkit::{Program, Running, Target, TargetOptions, millstream_binary};
+use millstream_testkit::{Program, Running, Target, TargetOptions};
+
+use super::binary;
 
 fn tool(words: &[&str]) -> Program {
-    Program::new(millstream_binary().unwrap()).args(words)
+    Program::new(binary()).args(words.iter().copied())
 }
 
 fn said(words: &[&str]) -> String {
