@@ -78,7 +78,7 @@ fn configuration_is_set_shown_and_taken_back() {
          millstream config unset topic/configured segment.ms\n"
     );
     eventually("config show topic/configured -o json", |configs| configs.as_array().unwrap().len() == 2);
-    assert_eq!(ok("config show topic/configured -k retention.ms -o name"), "retention.ms\n");
+    assert_eq!(ok("config show topic/configured -k segment.ms -o name"), "segment.ms\n");
     let dry = run("config unset topic/configured segment.ms --dry-run");
     assert_eq!(dry.stderr, "topic/configured: segment.ms could be changed\n");
     assert_eq!(shown("topic config configured").as_array().unwrap().len(), 2);

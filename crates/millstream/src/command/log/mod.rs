@@ -36,7 +36,7 @@ enum Verb {
 
 #[derive(clap::Args)]
 struct VerifyArguments {
-    /// Files, or directories, whose files are then read in order
+    /// Files, or directories, whose files and those of the directories in them are then read in order
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -95,7 +95,7 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
 
 fn verify(arguments: &VerifyArguments) -> Result<()> {
     let mut sink = Sink::new(arguments.output.output, true)?;
-    let files = files(&arguments.paths)?;
+    let files = files(&arguments.paths, true)?;
     for path in &files {
         let options = Options { records: false, raw: true };
         file(path, options, &mut sink).with_context(|| path.display().to_string())?;
@@ -112,7 +112,7 @@ fn verify(arguments: &VerifyArguments) -> Result<()> {
 
 fn dump(arguments: DumpArguments) -> Result<()> {
     let mut sink = Sink::new(arguments.output.output, false)?;
-    for path in files(&arguments.paths)? {
+    for path in files(&arguments.paths, false)? {
         let options = Options { records: arguments.records, raw: arguments.raw };
         if matches!(sink.output, Output::Table | Output::Wide) {
             sink.text(&format!("{}\n", path.display()))?;
@@ -204,7 +204,7 @@ fn columns(fields: &Map<String, Value>) -> String {
 
 /// The files named, and those in the directories named; a `log.dirs` has files of its own, and its
 /// partitions are directories that must be named themselves.
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+fn files(paths: &[PathBuf], deep: bool) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for path in paths {
         let known = fs::metadata(path);
@@ -215,19 +215,33 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             all.push(path.clone());
             continue;
         }
-        let mut within = BTreeSet::new();
-        for entry in fs::read_dir(path).with_context(|| path.display().to_string())? {
-            let entry = entry?.path();
-            if Kind::of(&entry).is_some() && entry.is_file() {
-                within.insert(entry);
-            }
-        }
-        if within.is_empty() {
+        let before = all.len();
+        files_within(path, deep, &mut all).with_context(|| path.display().to_string())?;
+        if all.len() == before {
             bail!("{} has no file of a log; expected a partition's directory or a log.dirs", path.display());
         }
-        all.extend(within);
     }
     Ok(all)
+}
+
+/// The files of a directory and, if it is to go deep, of those in it, in the order of their names. Links to
+/// directories are not followed.
+fn files_within(directory: &Path, deep: bool, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let (mut within, mut below) = (BTreeSet::new(), BTreeSet::new());
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            below.insert(path);
+        } else if Kind::of(&path).is_some() && path.is_file() {
+            within.insert(path);
+        }
+    }
+    files.extend(within);
+    for directory in below.iter().filter(|_| deep) {
+        files_within(directory, deep, files)?;
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
