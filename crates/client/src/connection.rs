@@ -33,6 +33,10 @@ use tokio::{
 
 use crate::{ClientConfig, Error, Result, metrics::NodeCounters};
 
+/// The target of the `tracing` events (level TRACE) that tell of frames: `address`, `api` by its key, `version`,
+/// `correlation_id`, `is_answer`, and `frame` without its length.
+pub const FRAMES: &str = "millstream_client::frames";
+
 /// Requests that may wait to be written; more wait in the callers.
 const OUTGOING_MAX: usize = 64;
 /// A larger answer is not believed.
@@ -226,10 +230,10 @@ impl Connection {
         let waiting = Some(Waiting { correlation_id, reply });
         timeout_at(deadline, self.enqueue(Outgoing { frame, waiting })).await.map_err(|_| late(self))??;
         Ok(async move {
-            match timeout_at(deadline, answer).await {
-                Ok(answered) => answered.unwrap_or_else(|_| Err(connection.lost("closed"))),
-                Err(_) => Err(late(&connection)),
-            }
+            let answered = timeout_at(deadline, answer).await.map_err(|_| late(&connection))?;
+            let frame = answered.unwrap_or_else(|_| Err(connection.lost("closed")))?;
+            connection.tell::<R>(version, correlation_id, true, || frame.clone());
+            Ok(frame)
         })
     }
 
@@ -237,7 +241,30 @@ impl Connection {
         let correlation_id = self.shared.next_correlation_id.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let frame = encode_request(request, version, correlation_id, Some(&self.shared.client_id))
             .map_err(|error| Error::malformed(format!("{} version {version}", R::NAME), error))?;
+        let body = || frame.iter().flatten().copied().skip(LENGTH_BYTES).collect();
+        self.tell::<R>(version, correlation_id, false, body);
         Ok((frame, correlation_id))
+    }
+
+    /// Of a frame, to whoever listens to [`FRAMES`].
+    fn tell<R: Request>(
+        &self,
+        version: i16,
+        correlation_id: i32,
+        is_answer: bool,
+        frame: impl FnOnce() -> Bytes,
+    ) {
+        if tracing::enabled!(target: FRAMES, tracing::Level::TRACE) {
+            tracing::trace!(
+                target: FRAMES,
+                address = self.address(),
+                api = R::KEY as i16,
+                version,
+                correlation_id,
+                is_answer,
+                frame = &*frame()
+            );
+        }
     }
 
     async fn enqueue(&self, outgoing: Outgoing) -> Result<()> {

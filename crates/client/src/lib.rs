@@ -30,7 +30,7 @@ pub use admin::{
 };
 pub use client::Client;
 pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, OffsetReset, ProducerConfig};
-pub use connection::Connection;
+pub use connection::{Connection, FRAMES};
 pub use consumer::{
     AssignmentStrategy, Commit, Consumer, ConsumerEvent, ConsumerRecord, ConsumerWaker, Progress,
 };

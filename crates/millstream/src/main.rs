@@ -25,12 +25,8 @@ struct Arguments {
 enum Command {
     /// Start the platform; an empty directory is set up on the way
     Up(up::Arguments),
-    /// Topics and the records in them
-    Topic(command::topic::Arguments),
-    /// Consumer groups, their offsets and lag
-    Group(command::group::Arguments),
-    /// The files of a data directory, read without a broker
-    Log(command::log::Arguments),
+    #[command(flatten)]
+    Verb(command::Command),
     /// Make links by the names of Kafka's command line tools
     InstallTools(tools::InstallArguments),
     /// Print a script that completes command lines, ours and those of Kafka's tools, in a shell
@@ -48,9 +44,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_arg_matches(&parsed).unwrap_or_else(|error| error.exit());
     let outcome = match arguments.command {
         Command::Up(arguments) => up::run(arguments),
-        Command::Topic(arguments) => command::topic::run(arguments),
-        Command::Group(arguments) => command::group::run(arguments),
-        Command::Log(arguments) => command::log::run(arguments),
+        Command::Verb(command) => Ok(command::run(command)),
         Command::InstallTools(arguments) => tools::install(&arguments),
         Command::Completion(arguments) => completion::script(&arguments),
         Command::Complete(arguments) => completion::complete(&arguments, &Arguments::command()),
@@ -58,7 +52,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("millstream: {error:#}");
+            command::say(&format!("millstream: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -1,20 +1,38 @@
-//! Which cluster, and a client for it.
+//! Which cluster, and a client for it: the flags that every verb has which talks to Kafka.
 
-use std::env;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use millstream_client::{Client, ClientConfig, ConsumerConfig, ProducerConfig};
+use tokio::runtime::Builder;
 
-const BOOTSTRAP_DEFAULT: &str = "localhost:9092";
+use super::{
+    explain::{self, Explain},
+    failure::{Failure, usage},
+    output::shell,
+    profile::Cluster,
+    time,
+};
 
-#[derive(clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Connection")]
 pub(super) struct ConnectArguments {
-    /// Where the cluster is [default: $MILLSTREAM_BOOTSTRAP, $BOOTSTRAP_SERVERS, or localhost:9092]
-    #[arg(short, long, value_name = "HOST:PORT,…")]
-    bootstrap_server: Option<String>,
+    /// Where the cluster is [default: of the profile, $MILLSTREAM_BOOTSTRAP, $KAFKA_BOOTSTRAP,
+    /// $BOOTSTRAP_SERVERS, or localhost:9092]
+    #[arg(short, long, alias = "bootstrap-server", value_name = "HOST:PORT,…")]
+    pub(super) bootstrap: Option<String>,
+    /// A profile's name (`millstream profile ls`), or a client.properties, kcat.conf or rpk.yaml
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(super) profile: Option<String>,
     /// A client's configuration key, by Kafka's name; repeat for more
     #[arg(short = 'X', long = "property", value_name = "KEY=VALUE")]
     properties: Vec<String>,
+    /// Give up after so long, with exit code 124: 500ms, 10s, 5m
+    #[arg(long, value_name = "TIME", value_parser = time::duration)]
+    timeout: Option<Duration>,
+    /// Print the requests that are made of Kafka, on standard error
+    #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "calls")]
+    explain: Option<Explain>,
 }
 
 /// What the properties on the command line come to.
@@ -25,6 +43,41 @@ pub(super) struct Connected {
 }
 
 impl ConnectArguments {
+    /// Runs a command that talks to a cluster, until it is done, interrupted, or out of time.
+    pub(super) fn run(self, work: impl Future<Output = Result<()>>) -> Result<()> {
+        self.run_to_its_end(async {
+            tokio::select! {
+                outcome = work => outcome,
+                () = interrupted() => Err(Failure::Interrupted.into()),
+            }
+        })
+    }
+
+    /// As [`Self::run`], for a command that has something to finish when it is interrupted.
+    pub(super) fn run_to_its_end(self, work: impl Future<Output = Result<()>>) -> Result<()> {
+        self.run_on(Builder::new_current_thread(), work)
+    }
+
+    /// As [`Self::run_to_its_end`], with a thread for each processor.
+    pub(super) fn run_on_threads(self, work: impl Future<Output = Result<()>>) -> Result<()> {
+        self.run_on(Builder::new_multi_thread(), work)
+    }
+
+    fn run_on(self, mut threads: Builder, work: impl Future<Output = Result<()>>) -> Result<()> {
+        if let Some(how) = self.explain {
+            explain::start(how);
+        }
+        let runtime = threads.enable_all().build()?;
+        let outcome = runtime.block_on(async {
+            let Some(limit) = self.timeout else { return work.await };
+            let late = |_| Failure::TimedOut(format!("not done after {} ms", limit.as_millis()));
+            tokio::time::timeout(limit, work).await.map_err(late)?
+        });
+        // A name that is being looked up would hold the end up.
+        runtime.shutdown_background();
+        outcome
+    }
+
     /// Connects once, so that a cluster that is not there is reported at once rather than waited for.
     /// Asking for a topic never creates it.
     pub(super) async fn connect(&self) -> Result<Connected> {
@@ -37,33 +90,97 @@ impl ConnectArguments {
     }
 
     async fn connect_with(&self, allow_auto_create_topics: bool) -> Result<Connected> {
-        let bootstrap = self.bootstrap();
-        let mut config = ClientConfig { allow_auto_create_topics, ..ClientConfig::new(&bootstrap) };
-        let (mut producer, mut consumer) = (ProducerConfig::default(), ConsumerConfig::default());
-        for property in &self.properties {
-            let (key, value) =
-                property.split_once('=').ok_or_else(|| anyhow!("-X {property}: expected KEY=VALUE"))?;
-            let known = config.set(key, value)? | producer.set(key, value)? | consumer.set(key, value)?;
+        let cluster = self.cluster()?;
+        let mut configs = Configs {
+            client: ClientConfig { allow_auto_create_topics, ..ClientConfig::default() },
+            producer: ProducerConfig::default(),
+            consumer: ConsumerConfig::default(),
+        };
+        configs.set("bootstrap.servers", &cluster.bootstrap)?;
+        for (key, value) in &cluster.properties {
+            let known = configs.set(key, value).with_context(|| cluster.origin.clone())?;
             if !known {
-                return Err(anyhow!("-X {key}: not a client key that millstream knows"));
+                refuse_security(key, value).with_context(|| cluster.origin.clone())?;
             }
         }
-        let client = Client::new(config)?;
+        for property in &self.properties {
+            let (key, value) = property
+                .split_once('=')
+                .ok_or_else(|| usage(format!("-X {property}: expected KEY=VALUE")))?;
+            if !configs.set(key, value).map_err(|error| usage(format!("-X {error:#}")))? {
+                refuse_security(key, value)?;
+                return Err(usage(format!("-X {key}: not a client key that millstream knows")));
+            }
+        }
+        let Configs { client, producer, consumer } = configs;
+        let bootstrap = client.bootstrap_servers.join(",");
+        let client = Client::new(client).map_err(|error| usage(error.to_string()))?;
         client.any_broker().await.with_context(|| {
-            format!("no Kafka at {bootstrap}; `millstream up` starts one, --bootstrap-server names another")
+            let from =
+                if cluster.origin.is_empty() { String::new() } else { format!(" ({})", cluster.origin) };
+            format!("no Kafka at {bootstrap}{from}; `millstream up` starts one, --bootstrap names another")
         })?;
         Ok(Connected { client, producer, consumer })
     }
 
-    fn bootstrap(&self) -> String {
-        let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let chosen = self.bootstrap_server.clone();
-        let chosen = chosen.or_else(|| set("MILLSTREAM_BOOTSTRAP")).or_else(|| set("BOOTSTRAP_SERVERS"));
-        chosen.unwrap_or_else(|| BOOTSTRAP_DEFAULT.to_owned())
+    fn cluster(&self) -> Result<Cluster> {
+        Cluster::resolve(self.bootstrap.as_deref(), self.profile.as_deref())
+    }
+
+    /// These flags again, for a command line that is to reach the same cluster.
+    pub(super) fn again(&self) -> String {
+        let mut words = Vec::new();
+        if let Some(bootstrap) = &self.bootstrap {
+            words.push(format!(" -b {}", shell(bootstrap)));
+        }
+        if let Some(profile) = &self.profile {
+            words.push(format!(" --profile {}", shell(profile)));
+        }
+        words.extend(self.properties.iter().map(|property| format!(" -X {}", shell(property))));
+        words.concat()
     }
 }
 
-/// Runs a command that talks to a cluster.
-pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+struct Configs {
+    client: ClientConfig,
+    producer: ProducerConfig,
+    consumer: ConsumerConfig,
+}
+
+impl Configs {
+    /// False if no client has the key.
+    fn set(&mut self, key: &str, value: &str) -> Result<bool> {
+        Ok(self.client.set(key, value)? | self.producer.set(key, value)? | self.consumer.set(key, value)?)
+    }
+}
+
+/// What a client must not leave out in silence.
+fn refuse_security(key: &str, value: &str) -> Result<()> {
+    let is_plain = key == "security.protocol" && value.eq_ignore_ascii_case("plaintext");
+    let is_security = ["security.protocol", "sasl.mechanism"].contains(&key);
+    match is_security && !is_plain {
+        true => Err(anyhow!("{key}={value} is not supported by this client yet; only PLAINTEXT is")),
+        false => Ok(()),
+    }
+}
+
+/// Waits for ctrl-C.
+pub(super) async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        // Then it ends the process, as it does without a handler.
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn security_that_cannot_be_had_is_refused() {
+        assert!(refuse_security("security.protocol", "plaintext").is_ok());
+        assert!(refuse_security("security.protocol", "SASL_SSL").is_err());
+        assert!(refuse_security("sasl.mechanism", "PLAIN").is_err());
+        assert!(refuse_security("some.plugin", "x").is_ok());
+    }
 }

@@ -19,6 +19,8 @@ pub(super) enum Position {
     BeforeEnd(i64),
     /// The first record at least this late; the end if there is none.
     Time(TimestampMs),
+    /// Where the group has committed; the beginning if it has not.
+    Stored,
 }
 
 impl FromStr for Position {
@@ -27,11 +29,13 @@ impl FromStr for Position {
     fn from_str(text: &str) -> Result<Self> {
         let count = |text: &str| {
             let number = text.parse::<i64>().ok().filter(|number| *number >= 0);
-            number.ok_or_else(|| anyhow!("expected beginning, end, N, +N, -N or @TIME, found {text:?}"))
+            number
+                .ok_or_else(|| anyhow!("expected beginning, end, stored, N, +N, -N or @TIME, found {text:?}"))
         };
         Ok(match text {
             "beginning" | "start" | "earliest" => Self::Beginning,
             "end" | "latest" => Self::End,
+            "stored" => Self::Stored,
             _ => match text.split_at_checked(1) {
                 Some(("@", at)) => Self::Time(time::parse(at, time::now())?),
                 Some(("+", after)) => Self::AfterBeginning(count(after)?),
@@ -39,6 +43,39 @@ impl FromStr for Position {
                 _ => Self::At(Offset(count(text)?)),
             },
         })
+    }
+}
+
+/// From where to where, as `-o` says: `FROM`, `FROM:TO` and `:TO` as in rpk, `s@TIME` and `e@TIME` as in kcat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) from: Option<Position>,
+    pub(super) to: Option<Position>,
+}
+
+impl FromStr for Range {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if let Some(at) = text.strip_prefix("s@") {
+            return Ok(Self { from: Some(format!("@{at}").parse()?), to: None });
+        }
+        if let Some(at) = text.strip_prefix("e@") {
+            return Ok(Self { from: None, to: Some(format!("@{at}").parse()?) });
+        }
+        let whole = text.parse::<Position>();
+        if let Ok(from) = whole {
+            return Ok(Self { from: Some(from), to: None });
+        }
+        // A time of day has colons of its own: whichever makes sense on both sides is the one.
+        let place = |text: &str| match text {
+            "" => Ok(None),
+            text => text.parse().map(Some),
+        };
+        let halves = text.match_indices(':').filter(|_| text != ":").find_map(|(at, _)| {
+            Some(Self { from: place(&text[..at]).ok()?, to: place(&text[at + 1..]).ok()? })
+        });
+        halves.ok_or_else(|| whole.err().unwrap_or_else(|| anyhow!("{text:?} is no place")))
     }
 }
 
@@ -78,7 +115,8 @@ pub(super) async fn resolve(
     };
     let resolved = bounds.iter().map(|(partition, Bounds { start, end })| {
         let offset = match position {
-            Position::Beginning => *start,
+            // Whoever knows the group says otherwise.
+            Position::Beginning | Position::Stored => *start,
             Position::End => *end,
             Position::At(offset) => offset,
             Position::AfterBeginning(count) => start.plus(count),
@@ -115,11 +153,33 @@ mod tests {
             ("-3", Position::BeforeEnd(3)),
             ("@1700000000000", Position::Time(TimestampMs(1_700_000_000_000))),
             ("@1970-01-02", Position::Time(TimestampMs(86_400_000))),
+            ("stored", Position::Stored),
         ] {
             assert_eq!(text.parse::<Position>().unwrap(), expected, "{text}");
         }
         for wrong in ["", "middle", "+", "--1", "@", "@soon", "1.5"] {
             assert!(wrong.parse::<Position>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_range_is_written_as_in_rpk_or_in_kcat() {
+        let at = |ms| Some(Position::Time(TimestampMs(ms)));
+        let (n, end) = (|n| Some(Position::At(Offset(n))), Some(Position::End));
+        for (text, from, to) in [
+            ("5", n(5), None),
+            ("5:7", n(5), n(7)),
+            (":7", None, n(7)),
+            ("5:", n(5), None),
+            ("beginning:end", Some(Position::Beginning), end),
+            ("s@1000", at(1000), None),
+            ("e@1970-01-01T00:00:01Z", None, at(1000)),
+            ("@1970-01-01T00:00:01Z:@1970-01-01T00:00:02Z", at(1000), at(2000)),
+        ] {
+            assert_eq!(text.parse::<Range>().unwrap(), Range { from, to }, "{text}");
+        }
+        for wrong in ["", ":", "a:b", "5:x", "s@", "e@soon"] {
+            assert!(wrong.parse::<Range>().is_err(), "{wrong}");
         }
     }
 }

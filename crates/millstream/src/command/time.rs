@@ -1,8 +1,8 @@
 //! Points in time as people write them, in UTC.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use millstream_types::TimestampMs;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -24,6 +24,14 @@ pub(crate) fn parse(text: &str, now: TimestampMs) -> Result<TimestampMs> {
     date_time(text).with_context(|| {
         format!("{text:?} is not a time: expected milliseconds since 1970, -1h, 2013-01-01 or 2013-01-01T05:00:00Z")
     })
+}
+
+/// A duration as a clap value; a number alone is seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration> {
+    let ms = duration_ms(text).or_else(|| duration_ms(&format!("{text}s")));
+    let ms = ms.and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
+    ms.map(Duration::from_millis)
+        .ok_or_else(|| anyhow!("expected a time such as 500ms, 10s or 5m, found {text:?}"))
 }
 
 /// `500ms`, `90s`, `15m`, `1h`, `7d`
@@ -138,6 +146,16 @@ mod tests {
             ["", "now", "2013-13-01", "2013-01", "2013-01-01T25:00:00Z", "1x", "-1y", "2013-01-01T05:00:00.Z"]
         {
             assert!(parse(wrong, NOW).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_have_a_unit_or_are_seconds() {
+        for (text, ms) in [("500ms", 500), ("2s", 2000), ("3", 3000), ("1m", 60_000)] {
+            assert_eq!(duration(text).unwrap(), Duration::from_millis(ms), "{text}");
+        }
+        for wrong in ["", "0", "-1s", "s", "1w", "1.5s", "9999999999999999999d"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The verbs `topic`, `group` and `log`, against a broker of the kind that `MILLSTREAM_TARGET` names.
+//! The verbs `topic`, `group` and `log`, and what all verbs have, against a broker of the kind that `MILLSTREAM_TARGET` names.
 
 use std::{
     fs,
@@ -24,42 +24,42 @@ pub(crate) static BOOTSTRAP: LazyLock<String> = LazyLock::new(|| {
     started.recv().unwrap().unwrap()
 });
 
-fn program(words: &str) -> Program {
+pub(crate) fn program(words: &str) -> Program {
     let words = words.split_whitespace();
     Program::new(env!("CARGO_BIN_EXE_millstream")).args(words)
 }
 
 /// Runs a command line against the broker, with `input` on standard input.
-fn run_with(words: &str, input: &str) -> Finished {
+pub(crate) fn run_with(words: &str, input: &str) -> Finished {
     program(words).env("MILLSTREAM_BOOTSTRAP", BOOTSTRAP.as_str()).input(input).run().unwrap()
 }
 
-fn run(words: &str) -> Finished {
+pub(crate) fn run(words: &str) -> Finished {
     run_with(words, "")
 }
 
 /// Standard output of a command that must succeed.
-fn ok(words: &str) -> String {
+pub(crate) fn ok(words: &str) -> String {
     run(words).ok().unwrap()
 }
 
 /// The exit code and what was said to people.
-fn failed(words: &str) -> (i32, String) {
+pub(crate) fn failed(words: &str) -> (i32, String) {
     let finished = run(words);
     assert_eq!(finished.stdout, "", "{words}");
     (finished.status.code().unwrap(), finished.stderr)
 }
 
-fn json(words: &str) -> Value {
+pub(crate) fn json(words: &str) -> Value {
     serde_json::from_str(&ok(words)).unwrap()
 }
 
-fn json_lines(text: &str) -> Vec<Value> {
+pub(crate) fn json_lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Asks until the answer is as expected: a Kafka broker learns of changes a moment after they are made.
-fn eventually(words: &str, expected: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn eventually(words: &str, expected: impl Fn(&Value) -> bool) -> Value {
     let limit = std::time::Duration::from_secs(10);
     millstream_testkit::wait_until(words, limit, || Ok(Some(json(words)).filter(&expected))).unwrap()
 }
@@ -69,7 +69,7 @@ fn a_topic_is_created_listed_shown_altered_and_removed() {
     let created = run("topic create life -p 2 -c retention.ms=60000");
     assert_eq!(
         (created.stdout.as_str(), created.stderr.as_str()),
-        ("", "topic life created, 2 partitions\n")
+        ("", "topic life created, 2 partitions\nundo: millstream topic rm life\n")
     );
     eventually("topic ls life -o json", |topics| topics[0]["partitions"] == 2);
     assert_eq!(ok("topic ls life"), "life\t2\t1\n");
@@ -86,7 +86,9 @@ fn a_topic_is_created_listed_shown_altered_and_removed() {
 
     ok("topic alter life --dry-run -c retention.ms=5 -p 9");
     assert_eq!(json("topic show life -o json")["partitions"].as_array().unwrap().len(), 2);
-    ok("topic alter life -d retention.ms -c segment.ms=1000000 -p 3");
+    let altered = run("topic alter life -d retention.ms -c segment.ms=1000000 -p 3");
+    let undo = "undo: millstream config set topic/life retention.ms=60000 && millstream config unset topic/life segment.ms\n";
+    assert!(altered.stderr.contains(undo), "{}", altered.stderr);
     let altered = eventually("topic show life -o json", |shown| shown["partitions"][2].is_object());
     let altered = match altered["configs"][0]["name"] == "segment.ms" {
         true => altered,
@@ -99,7 +101,9 @@ fn a_topic_is_created_listed_shown_altered_and_removed() {
     assert!(said.contains("topic life: TOPIC_ALREADY_EXISTS"), "{said}");
     ok("topic create life --if-not-exists");
     ok("topic rm life --dry-run");
-    ok("topic rm life");
+    let removed = run("topic rm life");
+    let undo = "undo: millstream topic create life -p 3 -r 1 -c segment.ms=1000000\n";
+    assert!(removed.stderr.ends_with(undo), "{}", removed.stderr);
     eventually("topic ls life -o json", |topics| topics.as_array().unwrap().is_empty());
     ok("topic rm life --if-exists");
 }
@@ -123,9 +127,30 @@ fn what_does_not_exist_is_exit_code_3_and_the_message_says_what_to_do() {
 
 #[test]
 fn wrong_usage_is_exit_code_2_and_a_cluster_that_is_not_there_is_named() {
-    for words in
-        ["topic", "topic ls --nonsense", "topic cat t -o middle", "group reset g", "topic produce t -z br"]
-    {
+    for words in [
+        "topic",
+        "topic ls --nonsense",
+        "topic ls -o xml",
+        "topic ls -X linger.ms=soon",
+        "topic ls -X linger.ms",
+        "topic ls -b nonsense",
+        "topic ls --timeout soon",
+        "topic show ../x",
+        "topic alter t",
+        "topic cat t -o middle",
+        "cat t -o stored",
+        "cat t -f %y",
+        "cat t -J -f %v",
+        "cat t -o 1 -o 2",
+        "group reset g",
+        "group reset g --to end --shift 1",
+        "topic produce t -z br",
+        "config show nonsense",
+        "config set topic/t a",
+        "bench produce --size 999999999999",
+        "bench produce --at-least 2x",
+        "api call Metadata {",
+    ] {
         assert_eq!(failed(words).0, 2, "{words}");
     }
     let nobody = program("topic ls -b 127.0.0.1:1").run().unwrap();
@@ -138,7 +163,7 @@ fn wrong_usage_is_exit_code_2_and_a_cluster_that_is_not_there_is_named() {
     let (code, said) = failed("topic ls -X lingering.ms=5");
     assert_eq!(
         (code, said.as_str()),
-        (1, "millstream: -X lingering.ms: not a client key that millstream knows\n")
+        (2, "millstream: -X lingering.ms: not a client key that millstream knows\n")
     );
 }
 
@@ -154,6 +179,7 @@ fn lines_become_records_and_records_lines() {
         [Some(0), Some(1), Some(2)]
     );
     assert_eq!(ok("topic cat lines -e"), "1\nx:y\n\n");
+    assert_eq!(ok("cat lines -e -K = -D ;"), "a=1;b=x:y;=;");
     assert_eq!(ok("topic cat lines -e -Z - -f %o:%k=%v,%h;"), "0:a=1,h=1,h=2;1:b=x:y,h=1,h=2;2:-=-,h=1,h=2;");
 
     let wrong = run_with("topic produce lines -K :", "a:1\nno separator\n");
@@ -168,15 +194,20 @@ fn json_out_of_one_topic_goes_into_another_unchanged() {
     let input = "{\"key\":\"a\",\"value\":{\"n\":9007199254740993},\"headers\":{\"h\":\"1\"},\"partition\":2}\n\
                  {\"key_base64\":\"/w==\",\"value\":null,\"timestamp\":1357016400000,\"partition\":0}\n";
     run_with("topic produce from --json", input).ok().unwrap();
-    let out = ok("topic cat from -e -J");
+    let out = ok("topic cat from -e -j");
     run_with("topic produce into --json", &out).ok().unwrap();
     let copied = ok("topic cat into -e --json");
+    ok("topic create third -p 3");
+    run_with("produce third --json", &ok("cat from -e --kcat-json")).ok().unwrap();
+    let third = ok("cat third -e --json");
     let sorted = |text: &str| {
-        let mut lines: Vec<String> = text.lines().map(|line| line.replace("\"into\"", "\"from\"")).collect();
+        let named = |line: &str| line.replace("\"into\"", "\"from\"").replace("\"third\"", "\"from\"");
+        let mut lines: Vec<String> = text.lines().map(named).collect();
         lines.sort();
         lines
     };
     assert_eq!(sorted(&copied), sorted(&out));
+    assert_eq!(sorted(&third), sorted(&out));
     assert!(out.contains("9007199254740993") && out.contains("\"key_base64\":\"/w==\""), "{out}");
 
     let wrong = run_with("topic produce into --json", "{\"vlaue\":1}");
@@ -203,6 +234,9 @@ fn reading_begins_and_stops_where_it_was_asked_to() {
     assert_eq!(sorted("-p 0 -o 1 -u 3"), "a1 a2");
     assert_eq!(sorted("-e -p 1"), "b0 b1");
     assert_eq!(sorted("-p 0 -n 2"), "a0 a1");
+    assert_eq!(sorted("-p 0 -c 2 -o 1:3"), "a1 a2");
+    assert_eq!(sorted("-e -o s@-1h -o e@2100-01-01"), "a0 a1 a2 a3 b0 b1");
+    assert_eq!(sorted("-o s@-2h -o e@-1h"), "");
     assert_eq!(sorted("-e -o @-1h -p 1"), "b0 b1");
     assert_eq!(sorted("-e -o @2100-01-01"), "");
     let (code, said) = failed("topic cat places -p 2");
@@ -220,13 +254,33 @@ fn a_groups_offsets_are_set_shown_and_forgotten() {
     assert!(dry.stderr.contains("2 offsets would be set; nothing was changed"), "{}", dry.stderr);
     assert_eq!(failed("group show readers").0, 3);
     assert_eq!(ok("group reset readers --to end -t read"), "read\t0\t3\t-\nread\t1\t0\t-\n");
-    assert_eq!(ok("group reset readers --to -2 -t read:0"), "read\t0\t1\t3\n");
+    let again = run("group reset readers --to -2 -t read:0");
+    assert_eq!(again.stdout, "read\t0\t1\t3\n");
+    let undo = "undo: millstream group reset readers --set read:0=3\n";
+    assert!(again.stderr.ends_with(undo), "{}", again.stderr);
+    assert_eq!(ok("group reset readers --shift 1 -t read:0"), "read\t0\t2\t1\n");
+    assert_eq!(ok("group reset others --to-group readers"), "read\t0\t2\t-\nread\t1\t0\t-\n");
+    assert_eq!(ok("group reset others --set read:0=3"), "read\t0\t3\t2\n");
+    assert_eq!(ok("group reset readers --set read:0=1"), "read\t0\t1\t2\n");
     let shown = json("group show readers -o json");
     assert_eq!((&shown["state"], &shown["lag"]), (&Value::from("Empty"), &Value::from(2)));
     assert_eq!(shown["offsets"][0]["current_offset"], 1);
+    assert!(shown["offsets"][0]["lag_seconds"].as_f64().unwrap() < 600.0, "{shown}");
+    let lag = json("group lag readers others -o json");
+    assert_eq!((&lag[0]["lag"], &lag[1]["lag"], &lag[1]["lag_seconds"]), (&2.into(), &0.into(), &0.0.into()));
+    let behind = run("group lag readers --max 1 -o name");
+    assert_eq!((behind.status.code(), behind.stdout.as_str()), (Some(4), "readers\n"));
+    assert_eq!(behind.stderr, "millstream: 1 topic too far behind\n");
+    ok("group lag readers --max 2 --max-seconds 600");
     assert!(ok("group ls readers").starts_with("readers\tclassic\tEmpty"));
     let again = json("group reset readers --to beginning -o json");
     assert_eq!((&again[0]["offset"], &again[0]["before"]), (&Value::from(0), &Value::from(1)));
+    let forgotten = run("group rm readers -t read");
+    let undo = "undo: millstream group reset readers --set read:0=0 --set read:1=0\n";
+    assert!(forgotten.stderr.ends_with(undo), "{}", forgotten.stderr);
+    let undo = undo.trim_start_matches("undo: millstream ").trim_end();
+    ok(undo);
+    assert_eq!(json("group show readers -o json")["offsets"].as_array().unwrap().len(), 2);
     ok("group rm readers -t read");
     assert_eq!(json("group show readers -o json")["offsets"], Value::Array(Vec::new()));
     ok("group rm readers");
@@ -274,6 +328,11 @@ fn a_data_directory_is_dumped_without_a_broker() {
     assert_eq!(committed["value"]["data"]["offset"], 5);
     assert!(dump(&dir).iter().any(|line| line.get("cluster.id").is_some()));
 
+    let verified = program(&format!("log verify {}", dir.display())).run().unwrap();
+    assert_eq!((verified.status.code(), verified.stdout.as_str()), (Some(0), ""), "{}", verified.stderr);
+    let count: usize = verified.stderr.split(' ').next().unwrap().parse().unwrap();
+    assert!(count > 50, "those of the partitions too: {}", verified.stderr);
+
     let plain =
         program(&format!("log dump -o yaml {}", dir.join("dumped-0").display())).run().unwrap().ok().unwrap();
     assert_eq!(plain.matches("compression: ").count(), 5, "{plain}");
@@ -301,7 +360,19 @@ fn a_torn_or_corrupt_segment_is_shown_up_to_the_fault_and_is_a_failure() {
         let found = lines.iter().any(|line| line["fault"].as_str().is_some_and(|text| text.contains(fault)));
         assert!(found, "{fault}: {lines:?}");
         assert!(lines.iter().any(|line| line["position"] == whole.len()), "{lines:?}");
+        let verified = program(&format!("log verify {}", segment.display())).run().unwrap();
+        assert_eq!(verified.status.code(), Some(4));
+        assert!(
+            verified.stdout.starts_with(&format!("{}:  position: ", segment.display())),
+            "{}",
+            verified.stdout
+        );
+        let said = verified.stderr.trim_end_matches("s\n").trim_end();
+        assert!(said.starts_with("1 file read\nmillstream: ") && said.ends_with(" fault"), "{said}");
     }
+    fs::write(&segment, &whole).unwrap();
+    let sound = program(&format!("log verify {}", segment.display())).run().unwrap();
+    assert_eq!((sound.status.code(), sound.stdout.as_str()), (Some(0), ""));
     fs::write(place.path().join("notes.txt"), "").unwrap();
     let other = program(&format!("log dump {}", place.path().join("notes.txt").display())).run().unwrap();
     assert!(other.stderr.contains("not a file of a log"), "{}", other.stderr);

@@ -1,19 +1,20 @@
 //! `millstream group`: groups, how far they have read, and setting them elsewhere.
 
+mod lag;
 mod reset;
 mod show;
 
-use std::process::ExitCode;
+use std::collections::BTreeMap;
 
-use anyhow::Result;
-use millstream_client::{Admin, GroupDescription};
+use anyhow::{Result, bail};
+use millstream_client::{Admin, CommittedOffset, GroupDescription};
 use millstream_types::{ErrorCode, TopicPartition};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
-    connect::{ConnectArguments, block_on},
-    failure,
-    output::{OutputArguments, Section, counted, or_dash, print},
+    connect::ConnectArguments,
+    failure::{self, Failure, all_of},
+    output::{Answer, Section, ShowArguments, counted, or_dash, say, say_undo, shell},
 };
 
 #[derive(clap::Args)]
@@ -28,19 +29,23 @@ enum Verb {
     Ls(ListArguments),
     /// Show a group's members, offsets and lag
     Show(show::Arguments),
+    /// Show how far groups are behind, in records and in seconds
+    Lag(lag::Arguments),
     /// Set a group's offsets; it must have no members
     Reset(reset::Arguments),
     /// Remove groups, or only their offsets for some topics
     Rm(RemoveArguments),
 }
 
-pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
-    failure::exit_code(match arguments.verb {
-        Verb::Ls(arguments) => block_on(list(arguments)),
-        Verb::Show(arguments) => block_on(show::run(arguments)),
-        Verb::Reset(arguments) => block_on(reset::run(arguments)),
-        Verb::Rm(arguments) => block_on(remove(arguments)),
-    })
+pub(super) fn run(arguments: Arguments) -> Result<()> {
+    let of = ConnectArguments::clone;
+    match arguments.verb {
+        Verb::Ls(arguments) => of(&arguments.connect).run(list(arguments)),
+        Verb::Show(arguments) => of(&arguments.connect).run(show::run(arguments)),
+        Verb::Lag(arguments) => of(&arguments.connect).run(lag::run(arguments)),
+        Verb::Reset(arguments) => of(&arguments.connect).run(reset::run(arguments)),
+        Verb::Rm(arguments) => of(&arguments.connect).run(remove(arguments)),
+    }
 }
 
 #[derive(clap::Args)]
@@ -48,15 +53,19 @@ struct ListArguments {
     /// Only groups whose names contain this
     contains: Option<String>,
     #[command(flatten)]
-    output: OutputArguments,
+    show: ShowArguments,
     #[command(flatten)]
     connect: ConnectArguments,
 }
 
 async fn list(arguments: ListArguments) -> Result<()> {
     let admin = arguments.connect.connect().await?.client.admin();
+    arguments.show.show(async || list_once(&admin, arguments.contains.as_deref()).await).await
+}
+
+async fn list_once(admin: &Admin, contains: Option<&str>) -> Result<Answer> {
     let mut groups = admin.list_groups().await?;
-    groups.retain(|group| arguments.contains.as_ref().is_none_or(|part| group.id.contains(part)));
+    groups.retain(|group| contains.is_none_or(|part| group.id.contains(part)));
     let mut section = Section::new("group", &["GROUP", "TYPE", "STATE", "PROTOCOL"]);
     for group in &groups {
         let protocol = Some(&group.protocol_type).filter(|name| !name.is_empty());
@@ -70,10 +79,11 @@ async fn list(arguments: ListArguments) -> Result<()> {
     let value = groups.iter().map(|group| {
         json!({ "group": group.id, "type": group.group_type, "state": group.state, "protocol": group.protocol_type })
     });
+    let mut answer = Answer::new(value.collect::<Value>(), vec![section]);
     if groups.is_empty() {
-        eprintln!("no groups");
+        answer.note = Some("no groups".to_owned());
     }
-    print(arguments.output.output, &value.collect(), &[section])
+    Ok(answer)
 }
 
 #[derive(clap::Args)]
@@ -93,62 +103,75 @@ struct RemoveArguments {
 
 async fn remove(arguments: RemoveArguments) -> Result<()> {
     let admin = arguments.connect.connect().await?.client.admin();
-    let mut failure = Ok(());
+    let mut failures = Vec::new();
     for name in &arguments.names {
         let removed = match arguments.topics.is_empty() {
-            true => remove_group(&admin, name, arguments.dry_run).await,
-            false => remove_offsets(&admin, name, &arguments.topics, arguments.dry_run).await,
+            true => remove_group(&admin, name, &arguments).await,
+            false => remove_offsets(&admin, name, &arguments).await,
         };
-        if let Err(error) = removed {
-            match failure {
-                Ok(()) => failure = Err(error),
-                Err(_) => eprintln!("millstream: {error:#}"),
-            }
-        }
+        failures.extend(removed.err());
     }
-    failure
+    all_of(failures)
 }
 
-async fn remove_group(admin: &Admin, name: &str, dry_run: bool) -> Result<()> {
+async fn remove_group(admin: &Admin, name: &str, arguments: &RemoveArguments) -> Result<()> {
     let group = find(admin, name).await?;
     if !group.members.is_empty() {
-        anyhow::bail!("group {name} has {}; stop them first", counted(group.members.len(), "member"));
+        bail!("group {name} has {}; stop them first", counted(group.members.len(), "member"));
     }
-    if dry_run {
-        eprintln!("group {name} would be removed with its offsets");
+    if arguments.dry_run {
+        say(&format!("group {name} would be removed with its offsets; nothing was changed"));
         return Ok(());
     }
+    let committed = admin.group_offsets(name).await?;
     admin.delete_group(name).await?;
-    eprintln!("group {name} removed");
+    say(&format!("group {name} removed"));
+    if !committed.is_empty() {
+        say_undo(&set_again(name, &committed, &arguments.connect));
+    }
     Ok(())
 }
 
-async fn remove_offsets(admin: &Admin, name: &str, topics: &[String], dry_run: bool) -> Result<()> {
+async fn remove_offsets(admin: &Admin, name: &str, arguments: &RemoveArguments) -> Result<()> {
     find(admin, name).await?;
-    let committed = admin.group_offsets(name).await?;
-    let named = |partition: &&TopicPartition| topics.iter().any(|topic| topic == partition.topic.as_str());
-    let partitions: Vec<TopicPartition> = committed.keys().filter(named).cloned().collect();
-    if partitions.is_empty() {
+    let topics = &arguments.topics;
+    let mut committed = admin.group_offsets(name).await?;
+    committed.retain(|partition, _| topics.iter().any(|topic| topic == partition.topic.as_str()));
+    if committed.is_empty() {
         let text = format!("group {name} has committed nothing for {}", topics.join(", "));
-        return Err(failure::NotFound(text).into());
+        return Err(Failure::NotFound(text).into());
     }
-    if dry_run {
-        eprintln!("group {name}: {} would be forgotten", counted(partitions.len(), "offset"));
+    let count = counted(committed.len(), "offset");
+    if arguments.dry_run {
+        say(&format!("group {name}: {count} would be forgotten; nothing was changed"));
         return Ok(());
     }
+    let partitions: Vec<TopicPartition> = committed.keys().cloned().collect();
     for (_, result) in admin.delete_group_offsets(name, &partitions).await? {
         result?;
     }
-    eprintln!("group {name}: {} forgotten", counted(partitions.len(), "offset"));
+    say(&format!("group {name}: {count} forgotten"));
+    say_undo(&set_again(name, &committed, &arguments.connect));
     Ok(())
+}
+
+/// The command that sets these offsets.
+fn set_again(
+    group: &str,
+    offsets: &BTreeMap<TopicPartition, CommittedOffset>,
+    connect: &ConnectArguments,
+) -> String {
+    let mut command = format!("group reset {}", shell(group));
+    for (TopicPartition { topic, partition }, committed) in offsets {
+        command.push_str(&format!(" --set {topic}:{partition}={}", committed.offset));
+    }
+    command + &connect.again()
 }
 
 /// The group, or a failure that says what to do.
 async fn find(admin: &Admin, name: &str) -> Result<GroupDescription> {
     match admin.describe_group(name).await {
-        Err(error) if error.code() == Some(ErrorCode::GroupIdNotFound) => {
-            Err(failure::no_group(&name).into())
-        }
+        Err(error) if error.code() == Some(ErrorCode::GroupIdNotFound) => Err(failure::no_group(&name)),
         described => Ok(described?),
     }
 }

@@ -1,24 +1,29 @@
-use std::collections::{BTreeMap, BTreeSet};
+//! `group reset`: where a group will read on from.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 use anyhow::{Result, anyhow, bail};
 use millstream_client::{Admin, CommittedOffset, IsolationLevel};
-use millstream_types::{ErrorCode, Offset, PartitionId, TopicPartition};
-use serde_json::json;
+use millstream_types::{ErrorCode, Offset, PartitionId, TopicName, TopicPartition};
+use serde_json::{Value, json};
 
+use super::set_again;
 use crate::command::{
     connect::ConnectArguments,
-    failure,
-    output::{OutputArguments, Section, counted, or_dash, print},
-    position::{Position, bounds, resolve},
+    failure::{Failure, usage},
+    output::{Answer, OutputArguments, Section, counted, or_dash, say, say_undo, shell},
+    position::{Bounds, Position, bounds, resolve},
 };
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The group; one that does not exist is made
     name: String,
-    /// Where to: beginning, end, N, +N after the beginning, -N before the end, @TIME (ms, -1h, a date)
-    #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
-    to: Position,
+    #[command(flatten)]
+    target: Target,
     /// Which topics, or partitions as TOPIC:0,2 [default: all that the group has committed]
     #[arg(short, long = "topic", value_name = "TOPIC[:PARTITIONS]")]
     topics: Vec<String>,
@@ -28,10 +33,52 @@ pub(super) struct Arguments {
     #[command(flatten)]
     output: OutputArguments,
     #[command(flatten)]
-    connect: ConnectArguments,
+    pub(super) connect: ConnectArguments,
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// Where to: beginning, end, N, +N after the beginning, -N before the end, @TIME (ms, -1h, a date)
+    #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
+    to: Option<Position>,
+    /// So many records on from where the group is, or back
+    #[arg(long, value_name = "RECORDS", allow_hyphen_values = true)]
+    shift: Option<i64>,
+    /// To where another group is
+    #[arg(long, value_name = "GROUP")]
+    to_group: Option<String>,
+    /// One partition to one offset; repeat for more
+    #[arg(long, value_name = "TOPIC:PARTITION=OFFSET", conflicts_with = "topics")]
+    set: Vec<Exact>,
+}
+
+/// `TOPIC:PARTITION=OFFSET`
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Exact {
+    partition: TopicPartition,
+    offset: Offset,
+}
+
+impl FromStr for Exact {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parsed = || {
+            let (partition, offset) = text.split_once('=')?;
+            let (topic, partition) = partition.rsplit_once(':')?;
+            let partition = partition.parse().ok().filter(|number| *number >= 0).map(PartitionId)?;
+            let partition = TopicPartition::new(TopicName::parse(topic).ok()?, partition);
+            Some(Self { partition, offset: Offset::from_wire(offset.parse().ok()?)? })
+        };
+        parsed().ok_or_else(|| anyhow!("expected TOPIC:PARTITION=OFFSET, found {text:?}"))
+    }
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<()> {
+    if arguments.target.to == Some(Position::Stored) {
+        return Err(usage("--to stored is where the group is already; --to-group GROUP is where another is"));
+    }
     let admin = arguments.connect.connect().await?.client.admin();
     let name = &arguments.name;
     let members = match admin.describe_group(name).await {
@@ -43,22 +90,66 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
         bail!("group {name} has {}, who would not notice; stop them first", counted(members, "member"));
     }
     let before = admin.group_offsets(name).await?;
-    let partitions = match arguments.topics.is_empty() {
-        true => before.keys().cloned().collect(),
-        false => named(&admin, &arguments.topics).await?,
-    };
-    if partitions.is_empty() {
-        let text =
-            format!("group {name} has committed nothing; name what to set with --topic TOPIC[:PARTITIONS]");
-        return Err(failure::NotFound(text).into());
-    }
-    let isolation = IsolationLevel::ReadUncommitted;
-    let known = bounds(&admin, &partitions, isolation).await?;
-    let after = resolve(&admin, &known, arguments.to, isolation).await?;
+    let after = target(&admin, &arguments, &before).await?;
     if !arguments.dry_run {
         commit(&admin, name, &after).await?;
     }
     report(&arguments, &before, &after)
+}
+
+/// Which offsets are to be set.
+async fn target(
+    admin: &Admin,
+    arguments: &Arguments,
+    before: &BTreeMap<TopicPartition, CommittedOffset>,
+) -> Result<BTreeMap<TopicPartition, Offset>> {
+    let Arguments { name, target, topics, .. } = arguments;
+    let isolation = IsolationLevel::ReadUncommitted;
+    if !target.set.is_empty() {
+        return exactly(admin, &target.set).await;
+    }
+    let other = match &target.to_group {
+        Some(other) => admin.group_offsets(other).await?,
+        None => BTreeMap::new(),
+    };
+    let partitions: Vec<TopicPartition> = match (topics.is_empty(), &target.to_group) {
+        (true, None) => before.keys().cloned().collect(),
+        (true, Some(_)) => other.keys().cloned().collect(),
+        (false, _) => named(admin, topics).await?,
+    };
+    if partitions.is_empty() {
+        let who = target.to_group.as_ref().unwrap_or(name);
+        let text =
+            format!("group {who} has committed nothing; name what to set with --topic TOPIC[:PARTITIONS]");
+        return Err(Failure::NotFound(text).into());
+    }
+    let known = bounds(admin, &partitions, isolation).await?;
+    if let Some(to) = target.to {
+        return resolve(admin, &known, to, isolation).await;
+    }
+    let within = |bounds: &Bounds, offset: Offset| offset.clamp(bounds.start, bounds.end.max(bounds.start));
+    let mut after = BTreeMap::new();
+    for (partition, bounds) in &known {
+        let from = if target.to_group.is_some() { &other } else { before };
+        if let Some(committed) = from.get(partition) {
+            let offset = committed.offset.plus(target.shift.unwrap_or(0));
+            after.insert(partition.clone(), within(bounds, offset));
+        }
+    }
+    if after.is_empty() {
+        bail!("nothing is committed for {}, from which to go on", topics.join(", "));
+    }
+    Ok(after)
+}
+
+/// What was said, if it is there.
+async fn exactly(admin: &Admin, set: &[Exact]) -> Result<BTreeMap<TopicPartition, Offset>> {
+    for Exact { partition: TopicPartition { topic, partition }, .. } in set {
+        if !crate::command::topic::find(admin, topic).await?.partitions.contains_key(partition) {
+            bail!("topic {topic} has no partition {partition}");
+        }
+    }
+    Ok(set.iter().map(|one| (one.partition.clone(), one.offset)).collect())
 }
 
 async fn commit(admin: &Admin, group: &str, offsets: &BTreeMap<TopicPartition, Offset>) -> Result<()> {
@@ -96,8 +187,38 @@ fn report(
         })
     });
     let done = if arguments.dry_run { "would be set; nothing was changed" } else { "set" };
-    eprintln!("group {}: {} {done}", arguments.name, counted(after.len(), "offset"));
-    print(arguments.output.output, &value.collect(), &[section])
+    say(&format!("group {}: {} {done}", arguments.name, counted(after.len(), "offset")));
+    if !arguments.dry_run {
+        say_undo(&take_back(arguments, before, after));
+    }
+    arguments.output.print(&Answer::new(value.collect::<Value>(), vec![section]))
+}
+
+fn take_back(
+    arguments: &Arguments,
+    before: &BTreeMap<TopicPartition, CommittedOffset>,
+    after: &BTreeMap<TopicPartition, Offset>,
+) -> String {
+    let (name, connect) = (&arguments.name, &arguments.connect);
+    let changed: BTreeMap<TopicPartition, CommittedOffset> = after
+        .keys()
+        .filter_map(|partition| Some((partition.clone(), before.get(partition)?.clone())))
+        .collect();
+    // An offset can be forgotten only for a topic as a whole.
+    let is_new = |topic: &TopicName| !before.keys().any(|partition| partition.topic == *topic);
+    let new: BTreeSet<&TopicName> =
+        after.keys().map(|partition| &partition.topic).filter(|topic| is_new(topic)).collect();
+    let mut commands = Vec::new();
+    if !changed.is_empty() {
+        commands.push(set_again(name, &changed, connect));
+    }
+    if before.is_empty() {
+        commands.push(format!("group rm {}{}", shell(name), connect.again()));
+    } else if !new.is_empty() {
+        let topics: Vec<String> = new.iter().map(|topic| format!(" -t {topic}")).collect();
+        commands.push(format!("group rm {}{}{}", shell(name), topics.concat(), connect.again()));
+    }
+    commands.join(" && millstream ")
 }
 
 /// `TOPIC` or `TOPIC:0,2`
@@ -123,4 +244,18 @@ async fn named(admin: &Admin, topics: &[String]) -> Result<Vec<TopicPartition>> 
 fn partition(text: &str, number: &str) -> Result<PartitionId> {
     let number = number.trim().parse().map_err(|_| anyhow!("--topic {text}: expected TOPIC or TOPIC:0,2"))?;
     Ok(PartitionId(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_of_a_partition_is_read_as_it_is_written() {
+        let exact: Exact = "a.b:3=42".parse().unwrap();
+        assert_eq!((exact.partition.to_string(), exact.offset), ("a.b-3".to_owned(), Offset(42)));
+        for wrong in ["", "a:3", "a=3", "a:-1=3", "a:1=-3", "a:x=1", ":1=2"] {
+            assert!(wrong.parse::<Exact>().is_err(), "{wrong}");
+        }
+    }
 }

@@ -1,15 +1,15 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
-use millstream_client::{CommittedOffset, GroupDescription, GroupMember, IsolationLevel};
+use millstream_client::{Client, ConsumerConfig, GroupDescription, GroupMember};
 use millstream_types::TopicPartition;
 use serde_json::{Value, json};
 
 use super::find;
 use crate::command::{
     connect::ConnectArguments,
-    output::{OutputArguments, Section, or_dash, print},
-    position::{Bounds, bounds},
+    lag::{Place, add_seconds, places},
+    output::{Answer, Section, ShowArguments, or_dash},
 };
 
 #[derive(clap::Args)]
@@ -17,29 +17,27 @@ pub(super) struct Arguments {
     /// The group
     name: String,
     #[command(flatten)]
-    output: OutputArguments,
+    show: ShowArguments,
     #[command(flatten)]
-    connect: ConnectArguments,
+    pub(super) connect: ConnectArguments,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<()> {
-    let admin = arguments.connect.connect().await?.client.admin();
-    let group = find(&admin, &arguments.name).await?;
-    let committed = admin.group_offsets(&arguments.name).await?;
+    let connected = arguments.connect.connect().await?;
+    let ask = async || ask(&connected.client, &connected.consumer, &arguments.name).await;
+    arguments.show.show(ask).await
+}
+
+async fn ask(client: &Client, config: &ConsumerConfig, name: &str) -> Result<Answer> {
+    let admin = client.admin();
+    let group = find(&admin, name).await?;
+    let mut known = places(&admin, &group).await?;
+    add_seconds(client, config, &mut known).await?;
     let owners: BTreeMap<&TopicPartition, &GroupMember> =
         group.members.iter().flat_map(|member| member.assignment.iter().map(move |p| (p, member))).collect();
-    let partitions: BTreeSet<&TopicPartition> = committed.keys().chain(owners.keys().copied()).collect();
-    let partitions: Vec<TopicPartition> = partitions.into_iter().cloned().collect();
-    // A topic that is gone has no bounds, but what was committed for it is still shown.
-    let bounds = bounds(&admin, &partitions, IsolationLevel::ReadUncommitted).await.unwrap_or_default();
-    let lines: Vec<Line<'_>> = partitions
+    let lines: Vec<Line<'_>> = known
         .iter()
-        .map(|partition| Line {
-            partition,
-            committed: committed.get(partition),
-            bounds: bounds.get(partition),
-            owner: owners.get(partition).copied(),
-        })
+        .map(|(partition, place)| Line { partition, place, owner: owners.get(partition).copied() })
         .collect();
     let value = json!({
         "group": group.id,
@@ -49,25 +47,24 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
         "assignor": group.assignor,
         "members": group.members.iter().map(member_value).collect::<Vec<_>>(),
         "offsets": lines.iter().map(Line::value).collect::<Vec<_>>(),
-        "lag": lines.iter().filter_map(Line::lag).sum::<i64>(),
+        "lag": known.values().filter_map(Place::records).sum::<i64>(),
     });
-    let mut offsets = Section::new(
-        "offset",
-        &[
-            "TOPIC",
-            "PARTITION",
-            "CURRENT-OFFSET",
-            "LOG-END-OFFSET",
-            "LAG",
-            "CONSUMER-ID",
-            "HOST",
-            "CLIENT-ID",
-        ],
-    );
+    let columns = [
+        "TOPIC",
+        "PARTITION",
+        "CURRENT-OFFSET",
+        "LOG-END-OFFSET",
+        "LAG",
+        "SECONDS",
+        "CONSUMER-ID",
+        "HOST",
+        "CLIENT-ID",
+    ];
+    let mut offsets = Section::new("offset", &columns);
     for line in &lines {
         offsets.row(line.cells());
     }
-    print(arguments.output.output, &value, &[head(&group), members(&group), offsets])
+    Ok(Answer::new(value, vec![head(&group), members(&group), offsets]))
 }
 
 fn head(group: &GroupDescription) -> Section {
@@ -114,23 +111,20 @@ fn member_value(member: &GroupMember) -> Value {
 /// One partition that the group has read or is to read.
 struct Line<'a> {
     partition: &'a TopicPartition,
-    committed: Option<&'a CommittedOffset>,
-    bounds: Option<&'a Bounds>,
+    place: &'a Place,
     owner: Option<&'a GroupMember>,
 }
 
 impl Line<'_> {
-    fn lag(&self) -> Option<i64> {
-        Some(self.bounds?.end.since(self.committed?.offset).max(0))
-    }
-
-    fn cells(&self) -> [String; 8] {
+    fn cells(&self) -> [String; 9] {
+        let Place { committed, bounds, seconds } = self.place;
         [
             self.partition.topic.to_string(),
             self.partition.partition.to_string(),
-            or_dash(self.committed.map(|committed| committed.offset)),
-            or_dash(self.bounds.map(|bounds| bounds.end)),
-            or_dash(self.lag()),
+            or_dash(committed.as_ref().map(|committed| committed.offset)),
+            or_dash(bounds.map(|bounds| bounds.end)),
+            or_dash(self.place.records()),
+            or_dash(seconds.map(|seconds| format!("{seconds:.1}"))),
             or_dash(self.owner.map(|member| &member.id)),
             or_dash(self.owner.map(|member| &member.host)),
             or_dash(self.owner.map(|member| &member.client_id)),
@@ -138,14 +132,17 @@ impl Line<'_> {
     }
 
     fn value(&self) -> Value {
+        let Place { committed, bounds, seconds } = self.place;
+        let committed = committed.as_ref();
         json!({
             "topic": self.partition.topic.as_str(),
             "partition": self.partition.partition.0,
-            "current_offset": self.committed.map(|committed| committed.offset.0),
-            "leader_epoch": self.committed.and_then(|committed| committed.leader_epoch).map(|epoch| epoch.0),
-            "metadata": self.committed.map(|committed| committed.metadata.as_str()),
-            "log_end_offset": self.bounds.map(|bounds| bounds.end.0),
-            "lag": self.lag(),
+            "current_offset": committed.map(|committed| committed.offset.0),
+            "leader_epoch": committed.and_then(|committed| committed.leader_epoch).map(|epoch| epoch.0),
+            "metadata": committed.map(|committed| committed.metadata.as_str()),
+            "log_end_offset": bounds.map(|bounds| bounds.end.0),
+            "lag": self.place.records(),
+            "lag_seconds": seconds,
             "member_id": self.owner.map(|member| member.id.as_str()),
         })
     }

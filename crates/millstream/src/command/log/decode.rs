@@ -15,7 +15,7 @@ use millstream_types::codec::{DecodeError, Message, Reader};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::command::topic::put_bytes;
+use crate::command::envelope::put_bytes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decoder {

@@ -9,15 +9,14 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value, json};
 
 use super::{
-    failure,
-    output::{Output, OutputArguments, write},
+    failure::{Failure, usage},
+    output::{Output, OutputArguments, counted, say, write},
     yaml,
 };
 
@@ -31,6 +30,17 @@ pub(crate) struct Arguments {
 enum Verb {
     /// Print what is in segments, indexes, snapshots and checkpoints, Kafka's or Millstream's
     Dump(DumpArguments),
+    /// Read every batch and index, and print only what is wrong; exit code 4 if something is
+    Verify(VerifyArguments),
+}
+
+#[derive(clap::Args)]
+struct VerifyArguments {
+    /// Files, or directories, whose files and those of the directories in them are then read in order
+    #[arg(required = true, value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 #[derive(clap::Args)]
@@ -76,17 +86,35 @@ impl CoordinatorLog {
     }
 }
 
-pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
-    failure::exit_code(match arguments.verb {
+pub(super) fn run(arguments: Arguments) -> Result<()> {
+    match arguments.verb {
         Verb::Dump(arguments) => dump(arguments),
-    })
+        Verb::Verify(arguments) => verify(&arguments),
+    }
+}
+
+fn verify(arguments: &VerifyArguments) -> Result<()> {
+    let mut sink = Sink::new(arguments.output.output, true)?;
+    let files = files(&arguments.paths, true)?;
+    for path in &files {
+        let options = Options { records: false, raw: true };
+        file(path, options, &mut sink).with_context(|| path.display().to_string())?;
+        if sink.gone {
+            return Ok(());
+        }
+    }
+    say(&format!("{} read", counted(files.len(), "file")));
+    match sink.faults {
+        0 => Ok(()),
+        faults => Err(Failure::CheckFailed(counted(faults, "fault")).into()),
+    }
 }
 
 fn dump(arguments: DumpArguments) -> Result<()> {
-    let mut sink = Sink { output: arguments.output.output, gone: false, faults: 0 };
-    for path in files(&arguments.paths)? {
+    let mut sink = Sink::new(arguments.output.output, false)?;
+    for path in files(&arguments.paths, false)? {
         let options = Options { records: arguments.records, raw: arguments.raw };
-        if sink.output == Output::Table {
+        if matches!(sink.output, Output::Table | Output::Wide) {
             sink.text(&format!("{}\n", path.display()))?;
         }
         file(&path, options, &mut sink).with_context(|| path.display().to_string())?;
@@ -113,9 +141,17 @@ struct Sink {
     /// Whoever read the output does so no more.
     gone: bool,
     faults: u64,
+    only_faults: bool,
 }
 
 impl Sink {
+    fn new(output: Output, only_faults: bool) -> Result<Self> {
+        if matches!(output, Output::Csv | Output::Name) {
+            return Err(usage("what is in files is no table: expected --output table, json or yaml"));
+        }
+        Ok(Self { output, gone: false, faults: 0, only_faults })
+    }
+
     fn text(&mut self, text: &str) -> Result<()> {
         self.gone |= !write(text.as_bytes())?;
         Ok(())
@@ -123,9 +159,17 @@ impl Sink {
 
     /// One thing found in a file: an object.
     fn item(&mut self, file: &Path, value: Value) -> Result<()> {
+        if self.only_faults { Ok(()) } else { self.print(file, value) }
+    }
+
+    fn print(&mut self, file: &Path, value: Value) -> Result<()> {
         let Value::Object(fields) = value else { return Ok(()) };
         match self.output {
-            Output::Table => self.text(&format!("  {}\n", columns(&fields))),
+            Output::Table | Output::Wide => {
+                // Otherwise the file's name stands above.
+                let place = if self.only_faults { format!("{}:", file.display()) } else { String::new() };
+                self.text(&format!("{place}  {}\n", columns(&fields)))
+            }
             output => {
                 let mut all = Map::new();
                 all.insert("file".to_owned(), json!(file.display().to_string()));
@@ -142,7 +186,7 @@ impl Sink {
     /// Something that should not be there, at a place in the file.
     fn fault(&mut self, file: &Path, position: u64, fault: &str) -> Result<()> {
         self.faults += 1;
-        self.item(file, json!({ "position": position, "fault": fault }))
+        self.print(file, json!({ "position": position, "fault": fault }))
     }
 }
 
@@ -160,30 +204,44 @@ fn columns(fields: &Map<String, Value>) -> String {
 
 /// The files named, and those in the directories named; a `log.dirs` has files of its own, and its
 /// partitions are directories that must be named themselves.
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+fn files(paths: &[PathBuf], deep: bool) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for path in paths {
         let known = fs::metadata(path);
         if known.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
-            return Err(failure::NotFound(format!("{} does not exist", path.display())).into());
+            return Err(Failure::NotFound(format!("{} does not exist", path.display())).into());
         }
         if !known.with_context(|| path.display().to_string())?.is_dir() {
             all.push(path.clone());
             continue;
         }
-        let mut within = BTreeSet::new();
-        for entry in fs::read_dir(path).with_context(|| path.display().to_string())? {
-            let entry = entry?.path();
-            if Kind::of(&entry).is_some() && entry.is_file() {
-                within.insert(entry);
-            }
-        }
-        if within.is_empty() {
+        let before = all.len();
+        files_within(path, deep, &mut all).with_context(|| path.display().to_string())?;
+        if all.len() == before {
             bail!("{} has no file of a log; expected a partition's directory or a log.dirs", path.display());
         }
-        all.extend(within);
     }
     Ok(all)
+}
+
+/// The files of a directory and, if it is to go deep, of those in it, in the order of their names. Links to
+/// directories are not followed.
+fn files_within(directory: &Path, deep: bool, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let (mut within, mut below) = (BTreeSet::new(), BTreeSet::new());
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            below.insert(path);
+        } else if Kind::of(&path).is_some() && path.is_file() {
+            within.insert(path);
+        }
+    }
+    files.extend(within);
+    for directory in below.iter().filter(|_| deep) {
+        files_within(directory, deep, files)?;
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,22 +1,16 @@
 //! `millstream topic`: topics and the records in them.
 
-mod cat;
 mod change;
-mod envelope;
-mod format;
+mod diff;
 mod list;
-mod produce;
+mod records;
 mod show;
-
-use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use millstream_client::{Admin, Topic};
 use millstream_types::{ErrorCode, TopicName};
 
-use super::{connect::block_on, failure};
-
-pub(super) use envelope::put_bytes;
+use super::{cat, config, connect::ConnectArguments, failure, produce};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -36,26 +30,42 @@ enum Verb {
     Rm(change::RemoveArguments),
     /// Change a topic's configuration or add partitions
     Alter(change::AlterArguments),
-    /// Write records from standard input
+    /// Show a topic's configuration: `config show topic/NAME`
+    Config(config::TopicArguments),
+    /// Show in what topics differ; exit code 4 if they do
+    Diff(diff::Arguments),
+    /// Remove a topic's first records
+    Trim(records::TrimArguments),
+    /// Count records by their offsets
+    Count(records::CountArguments),
+    /// Write records of one topic to another, keys, headers and timestamps included
+    Copy(records::CopyArguments),
+    /// Write records from standard input: `millstream produce`
     Produce(produce::Arguments),
-    /// Print records
+    /// Print records: `millstream cat`
     Cat(cat::Arguments),
 }
 
-pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
-    failure::exit_code(match arguments.verb {
-        Verb::Ls(arguments) => block_on(list::run(arguments)),
-        Verb::Show(arguments) => block_on(show::run(arguments)),
-        Verb::Create(arguments) => block_on(change::create(arguments)),
-        Verb::Rm(arguments) => block_on(change::remove(arguments)),
-        Verb::Alter(arguments) => block_on(change::alter(arguments)),
-        Verb::Produce(arguments) => block_on(produce::run(arguments)),
-        Verb::Cat(arguments) => block_on(cat::run(arguments)),
-    })
+pub(super) fn run(arguments: Arguments) -> Result<()> {
+    let of = ConnectArguments::clone;
+    match arguments.verb {
+        Verb::Ls(arguments) => of(&arguments.connect).run(list::run(arguments)),
+        Verb::Show(arguments) => of(&arguments.connect).run(show::run(arguments)),
+        Verb::Create(arguments) => of(&arguments.connect).run(change::create(arguments)),
+        Verb::Rm(arguments) => of(&arguments.connect).run(change::remove(arguments)),
+        Verb::Alter(arguments) => of(&arguments.connect).run(change::alter(arguments)),
+        Verb::Config(arguments) => config::run_for_topic(arguments),
+        Verb::Diff(arguments) => of(&arguments.connect).run(diff::run(arguments)),
+        Verb::Trim(arguments) => of(&arguments.connect).run(records::trim(arguments)),
+        Verb::Count(arguments) => of(&arguments.connect).run(records::count(arguments)),
+        Verb::Copy(arguments) => of(&arguments.connect).run_to_its_end(records::copy(arguments)),
+        Verb::Produce(arguments) => produce::run(arguments),
+        Verb::Cat(arguments) => cat::run(arguments),
+    }
 }
 
 pub(super) fn parse_name(name: &str) -> Result<TopicName> {
-    TopicName::parse(name).map_err(|error| anyhow!("{error}"))
+    TopicName::parse(name).map_err(|error| failure::usage(error.to_string()))
 }
 
 /// The topic, or a failure that says what to do.
@@ -63,24 +73,7 @@ pub(super) async fn find(admin: &Admin, name: &TopicName) -> Result<Topic> {
     let described = admin.describe_topics(std::slice::from_ref(name)).await?.remove(name);
     match described {
         Some(Ok(topic)) => Ok(topic),
-        Some(Err(error)) if error.code() != Some(ErrorCode::UnknownTopicOrPartition) => Err(error.into()),
-        _ => Err(failure::no_topic(name).into()),
-    }
-}
-
-/// `KEY=VALUE` as a clap value.
-#[derive(Clone, Debug)]
-struct KeyValue {
-    key: String,
-    value: String,
-}
-
-impl std::str::FromStr for KeyValue {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let (key, value) =
-            text.split_once('=').ok_or_else(|| anyhow!("expected KEY=VALUE, found {text:?}"))?;
-        Ok(Self { key: key.to_owned(), value: value.to_owned() })
+        Some(Err(error)) if error.code() != Some(ErrorCode::UnknownTopicOrPartition) => Err(anyhow!(error)),
+        _ => Err(failure::no_topic(name)),
     }
 }

@@ -1,14 +1,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use millstream_client::{Admin, ConfigEntry, ConfigResource, ConfigSource, IsolationLevel, Topic};
-use millstream_types::{BrokerId, PartitionId, TopicPartition};
+use millstream_client::{Admin, ConfigResource, ConfigSource, IsolationLevel, Topic};
+use millstream_types::{BrokerId, PartitionId, TopicName, TopicPartition};
 use serde_json::{Value, json};
 
 use super::{find, parse_name};
 use crate::command::{
+    config::{config_section, entry_value},
     connect::ConnectArguments,
-    output::{Output, OutputArguments, Section, or_dash, print},
+    output::{Answer, Section, ShowArguments, or_dash},
     position::{Bounds, bounds},
 };
 
@@ -20,21 +21,25 @@ pub(super) struct Arguments {
     #[arg(long)]
     all_configs: bool,
     #[command(flatten)]
-    output: OutputArguments,
+    show: ShowArguments,
     #[command(flatten)]
-    connect: ConnectArguments,
+    pub(super) connect: ConnectArguments,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<()> {
     let name = parse_name(&arguments.name)?;
     let admin = arguments.connect.connect().await?.client.admin();
-    let topic = find(&admin, &name).await?;
+    arguments.show.show(async || ask(&admin, &name, arguments.all_configs).await).await
+}
+
+async fn ask(admin: &Admin, name: &TopicName, all_configs: bool) -> Result<Answer> {
+    let topic = find(admin, name).await?;
     let mut configs = admin.describe_configs(&ConfigResource::Topic(name.clone())).await?;
-    configs.retain(|entry| arguments.all_configs || entry.source == ConfigSource::Topic);
+    configs.retain(|entry| all_configs || entry.source == ConfigSource::Topic);
     let of_topic = |partition: &PartitionId| TopicPartition::new(name.clone(), *partition);
     let partitions: Vec<TopicPartition> = topic.partitions.keys().map(of_topic).collect();
-    let bounds = bounds(&admin, &partitions, IsolationLevel::ReadUncommitted).await?;
-    let sizes = sizes(&admin).await;
+    let bounds = bounds(admin, &partitions, IsolationLevel::ReadUncommitted).await?;
+    let sizes = sizes(admin).await;
 
     let mut head = Section::new("topic", &["NAME", "ID", "PARTITIONS", "INTERNAL"]);
     head.row([
@@ -44,18 +49,19 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
         if topic.is_internal { "yes" } else { "no" }.to_owned(),
     ]);
     let details = Details { topic: &topic, bounds: &bounds, sizes: &sizes };
-    let sections = [head, config_section(&configs), details.section()];
+    let sections = vec![head, config_section(&configs), details.section()];
     let value = json!({
         "name": name.as_str(),
         "id": topic.id.map(|id| id.to_string()),
         "internal": topic.is_internal,
-        "configs": configs.iter().map(config_value).collect::<Vec<_>>(),
+        "configs": configs.iter().map(entry_value).collect::<Vec<_>>(),
         "partitions": details.values(),
     });
-    if arguments.output.output == Output::Table && configs.is_empty() {
-        eprintln!("no configuration of its own; --all-configs shows what holds");
+    let mut answer = Answer::new(value, sections);
+    if configs.is_empty() {
+        answer.note = Some("no configuration of its own; --all-configs shows what holds".to_owned());
     }
-    print(arguments.output.output, &value, &sections)
+    Ok(answer)
 }
 
 /// Bytes on disk by partition; empty where the cluster does not tell.
@@ -68,23 +74,6 @@ async fn sizes(admin: &Admin) -> BTreeMap<TopicPartition, u64> {
         *size = replica.size_bytes.max(*size);
     }
     sizes
-}
-
-fn config_section(configs: &[ConfigEntry]) -> Section {
-    let mut section = Section::new("config", &["CONFIG", "VALUE", "SOURCE"]);
-    for entry in configs {
-        section.row([entry.name.clone(), or_dash(entry.value.clone()), entry.source.name().to_owned()]);
-    }
-    section
-}
-
-fn config_value(entry: &ConfigEntry) -> Value {
-    json!({
-        "name": entry.name,
-        "value": entry.value,
-        "source": entry.source.name(),
-        "sensitive": entry.is_sensitive,
-    })
 }
 
 struct Details<'a> {
