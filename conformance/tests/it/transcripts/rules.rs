@@ -60,7 +60,7 @@ const VALUES: &[Rule] = &[
         instead: "${1}\"ID\"",
         reason: "ids are random",
     },
-    Rule { pattern: r"test-group-\d+", instead: "test-group-N", reason: "groups are named at random" },
+    Rule { pattern: r"test-group-\d+ *", instead: "test-group-N ", reason: "groups are named at random" },
     Rule {
         pattern: r"(internal topics) \[.*\]",
         instead: "${1} [N]",
@@ -87,7 +87,7 @@ const NO_MESSAGE: &[Rule] = &[
     Rule { pattern: r"^\s", instead: "", reason: "continued lines of help, and what follows a message" },
 ];
 
-/// On standard output.
+/// On standard output, where some tools print what went wrong.
 const TRACES: &[Rule] = &[
     Rule { pattern: r"(?m)^(\s+at |Caused by: ).*\n?", instead: "", reason: "stack traces" },
     Rule {
@@ -133,13 +133,13 @@ pub(super) fn apply(case: &Case, raw: &Raw, places: &[(String, &str)]) -> Transc
         let said = if stdout.is_empty() && stderr.is_empty() { "nothing" } else { "help" };
         return Transcript { code: raw.code, stdout: said.to_owned(), stderr: String::new() };
     }
-    stdout = replaced(&replaced(&stdout, STDOUT), VALUES);
+    stdout = replaced(&replaced(&replaced(&stdout, STDOUT), VALUES), TRACES);
     if case.measured {
         stdout = replace(&stdout, r"\d+(\.\d+)?", "N");
     }
     if case.unordered {
         // Kafka's consumers leave a group behind when they are given none, ours do not.
-        let left = replace(&stdout, r"(?m)^(console|perf)-consumer-.*\n", "");
+        let left = replace(&stdout, r"(?m)^(console|perf)-consumer-.*\n?", "");
         // A column is as wide as its longest cell, which may have been in one of those rows.
         let mut lines: Vec<String> = replace(&left, "  +", "  ").lines().map(sorted_partitions).collect();
         lines.sort_unstable();

@@ -25,7 +25,7 @@ const TOPIC: Flag = Flag::new("topic", "A topic.").takes("TOPIC");
 const PARTITION: Flag = Flag::new("partition", "A partition of it.").takes("NUMBER").number("Integer");
 
 pub(super) const GRAMMAR: Grammar = Grammar {
-    name: "kafka-transactions",
+    name: "kafka-transactions.sh",
     summary: "Shows what is going on in transactions, and ends those that nobody will end.",
     flags: &[
         Flag::new("bootstrap-server", "Brokers to ask first.").takes("HOST:PORT,…").required(),
