@@ -90,16 +90,6 @@ const NO_MESSAGE: &[Rule] = &[
 /// On standard output, where some tools print what went wrong.
 const TRACES: &[Rule] = &[
     Rule { pattern: r"(?m)^(\s+at |Caused by: ).*\n?", instead: "", reason: "stack traces" },
-    Rule {
-        pattern: r"java.util.concurrent.ExecutionException: ([a-z]+\.)+[A-Za-z]+Exception: ",
-        instead: "",
-        reason: "names of Java classes help nobody",
-    },
-    Rule {
-        pattern: r"(failed due to |Error: )([a-z]+\.)+[A-Za-z]+Exception: ",
-        instead: "${1}",
-        reason: "names of Java classes help nobody",
-    },
     Rule { pattern: r"\n+\z", instead: "", reason: "what precedes a stack trace" },
 ];
 

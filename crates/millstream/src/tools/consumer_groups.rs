@@ -15,6 +15,7 @@ use millstream_types::{ErrorCode, TopicName, TopicPartition};
 use super::{
     cluster::{Cluster, block_on},
     exit::{Exit, Outcome},
+    group_kinds::NO_BROKERS,
     groups::title,
     kafka_error,
     options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Flag, Given, HELP, Spec, VERSION},
@@ -206,7 +207,7 @@ async fn act(given: &Given) -> Outcome {
     let cluster = Cluster::admin(bootstrap, given.one("command-config")?, "findAllBrokers").await;
     let cluster = cluster.map_err(no_file).map_err(|exit| {
         exit.map(|sentence| match sentence.starts_with("Timed out") {
-            true => "java.util.concurrent.ExecutionException: org.apache.kafka.common.KafkaException: Failed to find brokers to send ListGroups".to_owned(),
+            true => NO_BROKERS.to_owned(),
             false => sentence.to_owned(),
         })
     })?;

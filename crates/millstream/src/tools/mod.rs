@@ -24,6 +24,7 @@ mod events;
 mod exit;
 mod features;
 mod get_offsets;
+mod group_kinds;
 mod groups;
 mod install;
 mod interrupts;

@@ -5,11 +5,12 @@ mod describe;
 
 use std::process::ExitCode;
 
-use millstream_client::{Admin, Error, GroupListing};
+use millstream_client::Error;
 
 use super::{
     cluster::{Cluster, block_on},
     exit::{Exit, Outcome},
+    group_kinds::{NO_BROKERS, all, list, states},
     kafka_error,
     options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Flag, Given, HELP, Spec, VERSION},
     output, run_options,
@@ -77,6 +78,7 @@ const SCENARIOS: [&str; 8] = [
     "shift-by",
     "from-file",
 ];
+const KIND: &str = "streams";
 const STATES: [&str; 6] = ["Assigning", "Dead", "Empty", "NotReady", "Reconciling", "Stable"];
 
 pub(super) fn run(arguments: &[String]) -> ExitCode {
@@ -86,7 +88,7 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
         |exit| exit,
         |given| {
             check(given)?;
-            let states = states(given)?;
+            let states = states(given, &STATES, Exit::usage)?;
             block_on(async { Ok(act(given, &states).await) })?.inspect_err(|exit| {
                 if !exit.with_help {
                     // What goes wrong on the way is said on standard output as well.
@@ -190,18 +192,16 @@ async fn act(given: &Given, states: &[&str]) -> Outcome {
     let cluster = Cluster::admin(bootstrap, given.one("command-config")?, "findAllBrokers").await;
     let late = |exit: Exit| {
         exit.map(|sentence| match sentence.starts_with("Timed out") {
-            true => {
-                "org.apache.kafka.common.KafkaException: Failed to find brokers to send ListGroups".to_owned()
-            }
+            true => NO_BROKERS.to_owned(),
             false => sentence.to_owned(),
         })
     };
     let admin = cluster.map_err(late)?.admin_client();
     if given.has("list") {
-        return list(given, states, &admin).await;
+        return list(given, KIND, states, &admin).await;
     }
     let groups: Vec<String> = match given.has("all-groups") {
-        true => all(&admin).await?.into_iter().map(|group| group.id).collect(),
+        true => all(&admin, KIND).await?.into_iter().map(|group| group.id).collect(),
         false => given.all("group").map(str::to_owned).collect(),
     };
     if given.has("describe") {
@@ -216,39 +216,4 @@ async fn act(given: &Given, states: &[&str]) -> Outcome {
     } else {
         change::reset(given, &admin, &groups).await
     }
-}
-
-/// The streams groups of the cluster.
-async fn all(admin: &Admin) -> Outcome<Vec<GroupListing>> {
-    let mut groups = admin.list_groups().await.map_err(|error| thrown(&error))?;
-    groups.retain(|group| group.group_type.as_deref() == Some("streams"));
-    Ok(groups)
-}
-
-/// The states that are asked for; none for all.
-fn states(given: &Given) -> Outcome<Vec<&'static str>> {
-    let Some(list) = given.one("state")?.filter(|list| !list.is_empty()) else { return Ok(Vec::new()) };
-    let known = |name: &str| STATES.into_iter().find(|known| known.eq_ignore_ascii_case(name.trim()));
-    let found: Option<Vec<&str>> = list.split(',').map(known).collect();
-    let unknown =
-        || Exit::usage(format!("Invalid state list '{list}'. Valid states are: {}", STATES.join(", ")));
-    found.ok_or_else(unknown)
-}
-
-async fn list(given: &Given, states: &[&str], admin: &Admin) -> Outcome {
-    let mut groups = all(admin).await?;
-    if !given.has("state") {
-        for group in groups {
-            output::line(&group.id);
-        }
-        return Ok(());
-    }
-    let state = |group: &GroupListing| group.state.clone().unwrap_or_else(|| "Unknown".to_owned());
-    groups.retain(|group| states.is_empty() || states.contains(&state(group).as_str()));
-    let width = groups.iter().map(|group| group.id.len()).max().unwrap_or(0).max(15);
-    output::line(&format!("{:<width$} STATE", "GROUP"));
-    for group in &groups {
-        output::line(&format!("{:<width$} {}", group.id, state(group)));
-    }
-    Ok(())
 }

@@ -18,7 +18,7 @@ use crate::tools::{
 };
 
 pub(super) async fn delete(given: &Given, admin: &Admin) -> Outcome {
-    let existing = all(admin).await?;
+    let existing = all(admin, super::KIND).await?;
     let mut names: Vec<&str> = match given.has("all-groups") {
         true => existing.iter().map(|group| group.id.as_str()).collect(),
         false => given.all("group").collect(),

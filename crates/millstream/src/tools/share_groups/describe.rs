@@ -10,7 +10,7 @@ use crate::tools::{exit::Outcome, options::Given, output};
 
 pub(super) async fn run(given: &Given, admin: &Admin) -> Outcome {
     let mut names: Vec<String> = match given.has("all-groups") {
-        true => all(admin).await?.into_iter().map(|group| group.id).collect(),
+        true => all(admin, super::KIND).await?.into_iter().map(|group| group.id).collect(),
         false => given.all("group").map(str::to_owned).collect(),
     };
     names.sort_unstable();

@@ -31,7 +31,7 @@ fn quoted(names: &[String]) -> String {
 
 pub(super) async fn delete(given: &Given, admin: &Admin, names: &[String]) -> Outcome {
     const ERRORS: &str = "org.apache.kafka.common.errors";
-    let existing = all(admin).await?;
+    let existing = all(admin, super::KIND).await?;
     let (mut deleted, mut failures) = (Vec::new(), BTreeMap::new());
     let mut internal: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for name in names.iter().collect::<BTreeSet<_>>() {
@@ -182,7 +182,10 @@ pub(super) async fn delete_offsets(given: &Given, admin: &Admin) -> Outcome {
 pub(super) async fn reset(given: &Given, admin: &Admin, groups: &[String]) -> Outcome {
     let mut plans: Vec<(String, Plan)> = Vec::new();
     for group in groups {
-        let described = admin.describe_streams_group(group).await.map_err(|error| thrown(&error))?;
+        let described = admin.describe_streams_group(group).await;
+        let described = described.map_err(|error| {
+            thrown(&error).map(|sentence| format!("java.util.concurrent.ExecutionException: {sentence}"))
+        })?;
         if !matches!(described.state.as_str(), "Empty" | "Dead") {
             output::line(&format!(
                 "\nError: Assignments can only be reset if the group '{group}' is inactive, but the current state is {}.",
