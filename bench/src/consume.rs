@@ -21,6 +21,17 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const BATCH: usize = 4096;
 
 pub(crate) fn run(bootstrap: &str, topic: &str, partitions: i32, records: u64) -> Result<Duration> {
+    run_watched(bootstrap, topic, partitions, records, |_| Ok(()))
+}
+
+/// `watch` hears how many records were read so far.
+pub(crate) fn run_watched(
+    bootstrap: &str,
+    topic: &str,
+    partitions: i32,
+    records: u64,
+    mut watch: impl FnMut(u64) -> Result<()>,
+) -> Result<Duration> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "bench")
@@ -43,6 +54,7 @@ pub(crate) fn run(bootstrap: &str, topic: &str, partitions: i32, records: u64) -
             count => {
                 read += count;
                 heard = Instant::now();
+                watch(read)?;
             }
         }
     }

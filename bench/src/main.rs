@@ -6,6 +6,7 @@
 //! only: their address, their process, their directory.
 
 mod chart;
+mod clients;
 mod cold;
 mod consume;
 mod fleet;
@@ -65,6 +66,11 @@ struct Arguments {
 enum Command {
     /// Loads Millstream with everything at once and for long, and fails if it grows; writes SOAK.md
     Soak(soak::Arguments),
+    /// Measures Millstream's client beside librdkafka and Java's; writes CLIENTS.md
+    Clients(clients::Arguments),
+    /// One client, as a process of its own
+    #[command(hide = true)]
+    Client(clients::Run),
     /// The bare receive, write and flush loop, as a process of its own
     #[command(hide = true)]
     Floor { directory: PathBuf },
@@ -97,6 +103,9 @@ fn run(arguments: Arguments) -> Result<()> {
     if let Some(Command::Floor { directory }) = &arguments.command {
         return floor::server::serve(directory);
     }
+    if let Some(Command::Client(run)) = &arguments.command {
+        return clients::be(run);
+    }
     if let Some(bin) = &arguments.place.bin
         && env::var_os("MILLSTREAM_BIN").is_none()
     {
@@ -110,6 +119,9 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     if let Some(Command::Soak(soak)) = &arguments.command {
         return soak::run(soak, &arguments.place);
+    }
+    if let Some(Command::Clients(clients)) = &arguments.command {
+        return clients::run(clients, &arguments.place);
     }
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     let usual = if arguments.extent.is_partial() { own.join("partial") } else { own.to_owned() };

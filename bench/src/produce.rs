@@ -48,7 +48,21 @@ pub(crate) fn run(
     values: &[Vec<u8>],
     limit: Limit,
 ) -> Result<Produced> {
-    let producer: BaseProducer<Failures> = ClientConfig::new()
+    run_with(bootstrap, topic, load, values, limit, [])
+}
+
+/// With settings that are not those of every run.
+pub(crate) fn run_with(
+    bootstrap: &str,
+    topic: &str,
+    load: &Throughput,
+    values: &[Vec<u8>],
+    limit: Limit,
+    settings: impl IntoIterator<Item = (&'static str, String)>,
+) -> Result<Produced> {
+    let mut config = ClientConfig::new();
+    config.extend(settings.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    let producer: BaseProducer<Failures> = config
         .set("bootstrap.servers", bootstrap)
         .set("acks", "all")
         .set("linger.ms", "5")

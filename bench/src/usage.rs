@@ -13,11 +13,19 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
 }
 
 pub(crate) fn rss_mib(pid: u32) -> Result<f64> {
+    status_mib(pid, "VmRSS:")
+}
+
+pub(crate) fn peak_rss_mib(pid: u32) -> Result<f64> {
+    status_mib(pid, "VmHWM:")
+}
+
+fn status_mib(pid: u32, name: &str) -> Result<f64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| path.clone())?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
-    Ok(kib.with_context(|| format!("{path} has no VmRSS"))? / 1024.0)
+    Ok(kib.with_context(|| format!("{path} has no {name}"))? / 1024.0)
 }
 
 /// How many there are in one of its directories: `fd` for open descriptors, `task` for threads.
@@ -62,6 +70,7 @@ mod tests {
     fn ones_own_usage_can_be_read() {
         assert!(cpu(std::process::id()).unwrap() < Duration::from_secs(60));
         assert!(rss_mib(std::process::id()).unwrap() > 0.5);
+        assert!(peak_rss_mib(std::process::id()).unwrap() >= 0.5);
         assert!(disk_read_bytes(std::process::id()).is_ok());
         assert!(is_alive(std::process::id()));
         assert!(entries(std::process::id(), "fd").unwrap() >= 3);

@@ -143,6 +143,11 @@ impl Client {
         Arc::clone(&self.shared.metadata.lock().metadata)
     }
 
+    /// Of a topic, as far as it is known.
+    pub(crate) fn partition_count(&self, topic: &TopicName) -> Option<usize> {
+        self.shared.metadata.lock().metadata.topic(topic).map(|topic| topic.partitions.len())
+    }
+
     /// A topic that exists and whose leaders are known, or were when last asked; waits for one that is
     /// being created.
     pub async fn topic(&self, name: &TopicName) -> Result<Topic> {

@@ -22,8 +22,11 @@ use millstream_types::{
     BrokerId, ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, TopicPartition,
 };
 
-use super::queue::{Batch, BatchId, OpenBatch, Queue, State};
+use super::queue::{Batch, BatchId, OpenBatch, Parcel, Queue, State};
 use crate::{Error, config::ProducerConfig};
+
+/// Room for so much is taken when a batch begins; a larger one grows into it.
+const ROOM_AHEAD_MAX: usize = 64 << 10;
 
 /// What is to be appended; topic and partition are already chosen.
 #[derive(Clone, Debug)]
@@ -37,28 +40,50 @@ pub(crate) struct NewRecord {
 /// What befell one batch of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// In the log, at this offset; None where `acks=0` or a duplicate leaves it unknown. With the broker's
-    /// timestamp if the topic has `LogAppendTime`.
-    Appended {
-        base_offset: Option<Offset>,
-        log_append_time: Option<TimestampMs>,
-    },
+    /// In the log.
+    Appended(Written),
     Failed(Error),
 }
 
-/// What befell one record.
+/// Where a record went.
+#[derive(Debug)]
+pub(crate) struct Appended<W> {
+    /// The batch's.
+    pub(crate) waiter: W,
+    /// Its place among the records of the waiter.
+    pub(crate) index: u32,
+    /// [`Accumulator::dispatch`] or [`Accumulator::next_wakeup`] may say something new.
+    pub(crate) is_news: bool,
+}
+
+/// What befell the records of a batch, or of a part of one that was split.
 #[derive(Debug)]
 pub(crate) struct Fate<W> {
     pub(crate) waiter: W,
     pub(crate) partition: TopicPartition,
-    pub(crate) result: Result<(Option<Offset>, TimestampMs), Error>,
+    /// Which of the waiter's records.
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    /// Bytes of `buffer.memory` that are free again.
+    pub(crate) reserved: usize,
+    pub(crate) result: Result<Written, Error>,
 }
 
-/// One produce request: at most one batch of each partition.
+/// Where the records of a [`Fate`] are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Of the first of them; None where `acks=0` or a duplicate leaves it unknown.
+    pub(crate) base_offset: Option<Offset>,
+    /// The broker's, if the topic has `LogAppendTime`.
+    pub(crate) log_append_time: Option<TimestampMs>,
+}
+
+/// One produce request: at most one batch of each partition. Each is to be sealed and shown to
+/// [`Accumulator::sealed`] before it is sent.
 #[derive(Debug)]
 pub(crate) struct Dispatch {
     pub(crate) broker: BrokerId,
-    pub(crate) batches: Vec<(TopicPartition, BatchId, Bytes)>,
+    pub(crate) batches: Vec<(TopicPartition, BatchId, Parcel)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +94,7 @@ enum Identity {
     Known(ProducerId, ProducerEpoch),
 }
 
-/// `W` is whatever waits for a record's fate.
+/// `W` is whatever waits for the fates of a batch's records; each batch has a new one.
 #[derive(Debug)]
 pub(crate) struct Accumulator<W> {
     config: Limits,
@@ -109,7 +134,7 @@ impl Limits {
     }
 }
 
-impl<W> Accumulator<W> {
+impl<W: Clone + Default> Accumulator<W> {
     pub(crate) fn new(config: &ProducerConfig, retry_backoff: Duration, retry_backoff_max: Duration) -> Self {
         Self {
             config: Limits {
@@ -134,7 +159,13 @@ impl<W> Accumulator<W> {
         }
     }
 
-    pub(crate) fn append(&mut self, now: Instant, partition: &TopicPartition, record: &NewRecord, waiter: W) {
+    /// `clock` is read when a batch begins.
+    pub(crate) fn append(
+        &mut self,
+        clock: impl FnOnce() -> Instant,
+        partition: &TopicPartition,
+        record: &NewRecord,
+    ) -> Appended<W> {
         let bytes =
             BatchBuilder::record_size_max(record.key.as_deref(), record.value.as_deref(), &record.headers);
         if !self.queues.contains_key(partition) {
@@ -146,8 +177,12 @@ impl<W> Accumulator<W> {
             self.next_id += 1;
             queue.closed.push_back(full.close(BatchId(self.next_id)));
         }
-        let open = queue.open.get_or_insert_with(|| OpenBatch::new(limits.batch_options(), now));
-        open.push(record, waiter);
+        let room = limits.batch_size.min(ROOM_AHEAD_MAX);
+        let open = queue.open.get_or_insert_with(|| OpenBatch::new(limits.batch_options(), room, clock()));
+        let index = open.record_count();
+        open.push(record, bytes);
+        let is_news = index == 0 || open.is_full(limits.batch_size);
+        Appended { waiter: open.waiter.clone(), index, is_news }
     }
 
     /// From now until everything is answered, batches do not linger.
@@ -194,9 +229,16 @@ impl<W> Accumulator<W> {
         }
         let mut dispatches: Vec<Dispatch> = Vec::new();
         let mut bytes_begun: BTreeMap<BrokerId, usize> = BTreeMap::new();
-        let partitions: Vec<TopicPartition> = self.partitions().cloned().collect();
-        for partition in partitions {
-            let Some(broker) = leader_of(&partition) else { continue };
+        let terms = Terms {
+            now,
+            identity: self.identity,
+            limits: self.config,
+            only_doubtful: self.renumber,
+            flushing: self.flushing,
+        };
+        for (partition, queue) in &mut self.queues {
+            let Some(next) = queue.next(&terms) else { continue };
+            let Some(broker) = leader_of(partition) else { continue };
             // A further batch joins the request while one of ordinary size still fits.
             let size = bytes_begun.get(&broker).copied().unwrap_or(usize::MAX);
             let joins = size.saturating_add(self.config.batch_size) <= self.config.max_request_size;
@@ -204,14 +246,14 @@ impl<W> Accumulator<W> {
             if !joins && *in_flight >= self.config.max_in_flight {
                 continue;
             }
-            let Some((id, bytes)) = self.take_next(now, &partition, broker) else { continue };
+            let (id, parcel) = queue.take(next, &terms, broker, &mut self.next_id);
             let size = if joins { size } else { 0 };
-            bytes_begun.insert(broker, size + bytes.len());
-            let batch = (partition, id, bytes);
+            bytes_begun.insert(broker, size + parcel.size_in_bytes());
+            let batch = (partition.clone(), id, parcel);
             match dispatches.iter_mut().rfind(|dispatch| joins && dispatch.broker == broker) {
                 Some(begun) => begun.batches.push(batch),
                 None => {
-                    *self.requests_in_flight.entry(broker).or_default() += 1;
+                    *in_flight += 1;
                     dispatches.push(Dispatch { broker, batches: vec![batch] });
                 }
             }
@@ -219,43 +261,12 @@ impl<W> Accumulator<W> {
         dispatches
     }
 
-    /// The partition's next batch, marked as in flight; closes the open one if its time has come.
-    fn take_next(
-        &mut self,
-        now: Instant,
-        partition: &TopicPartition,
-        broker: BrokerId,
-    ) -> Option<(BatchId, Bytes)> {
-        let queue = self.queues.get_mut(partition)?;
-        if queue.backoff_until.is_some_and(|until| now < until) {
-            return None;
+    /// Takes in what a batch that was dispatched looks like, for the case that it is to be sent again.
+    pub(crate) fn sealed(&mut self, partition: &TopicPartition, id: BatchId, bytes: Bytes) {
+        let queue = self.queues.get_mut(partition);
+        if let Some(batch) = queue.and_then(|queue| queue.closed.iter_mut().find(|batch| batch.id == id)) {
+            batch.sealed(bytes);
         }
-        let several = self.identity != Identity::Off && queue.is_tracked && !queue.is_repeating();
-        let most = if several { self.config.max_in_flight } else { 1 };
-        if queue.sent_since_oldest() >= most {
-            return None;
-        }
-        if queue.closed.iter().all(Batch::is_in_flight) {
-            let due = |open: &OpenBatch<W>| {
-                self.flushing
-                    || open.is_full(self.config.batch_size)
-                    || now >= open.created + self.config.linger
-            };
-            let open = queue.open.take_if(|open| due(open))?;
-            self.next_id += 1;
-            queue.closed.push_back(open.close(BatchId(self.next_id)));
-        }
-        let index = queue.next_to_send(self.renumber)?;
-        let batch = &mut queue.closed[index];
-        if let (Identity::Known(id, epoch), None) = (self.identity, batch.sequence) {
-            batch.number(id, epoch, queue.next_sequence);
-            queue.next_sequence = queue.next_sequence.plus(batch.record_count());
-        }
-        batch.state = State::InFlight(broker);
-        batch.attempts += 1;
-        batch.ordinal = queue.sent;
-        queue.sent += 1;
-        Some((batch.id, batch.bytes.clone()))
     }
 
     /// Takes a request off its broker's count; its batches are answered one by one.
@@ -276,11 +287,11 @@ impl<W> Accumulator<W> {
         let Some(queue) = self.queues.get_mut(partition) else { return Vec::new() };
         let Some(index) = queue.position(id) else { return Vec::new() };
         queue.closed[index].state = State::Queued;
-        queue.is_tracked |= matches!(answer, Answer::Appended { .. });
+        queue.is_tracked |= matches!(answer, Answer::Appended(_));
         let fates = match answer {
-            Answer::Appended { base_offset, log_append_time } => {
+            Answer::Appended(written) => {
                 let batch = queue.closed.remove(index).expect("the index was found just now");
-                appended(partition, batch, base_offset, log_append_time)
+                vec![fate(partition, batch, Ok(written))]
             }
             Answer::Failed(error) => self.failed(now, partition, index, error),
         };
@@ -302,14 +313,15 @@ impl<W> Accumulator<W> {
         if let Some(reason) = &self.given_up {
             let batch = queue.closed.remove(index).expect("the caller's index");
             self.renumber |= batch.sequence.is_some();
-            return refused(partition, batch, reason);
+            return vec![fate(partition, batch, Err(reason.clone()))];
         }
         let batch = &mut queue.closed[index];
         match error.code() {
             // The broker has it already; it no longer knows where.
             Some(ErrorCode::DuplicateSequenceNumber) => {
                 let batch = queue.closed.remove(index).expect("the caller's index");
-                return appended(partition, batch, None, None);
+                let written = Written { base_offset: None, log_append_time: None };
+                return vec![fate(partition, batch, Ok(written))];
             }
             Some(ErrorCode::MessageTooLarge) => return self.split(partition, index, error),
             Some(
@@ -326,7 +338,7 @@ impl<W> Accumulator<W> {
             _ => {
                 let batch = queue.closed.remove(index).expect("the caller's index");
                 self.renumber |= idempotent && batch.sequence.is_some();
-                return refused(partition, batch, &error);
+                return vec![fate(partition, batch, Err(error))];
             }
         }
         let expired = now >= batch.created + self.config.delivery_timeout;
@@ -334,7 +346,7 @@ impl<W> Accumulator<W> {
             let batch = queue.closed.remove(index).expect("the caller's index");
             self.renumber |= idempotent && batch.sequence.is_some();
             let limit = self.config.delivery_timeout;
-            return refused(partition, batch, &late(partition, limit, Some(error)));
+            return vec![fate(partition, batch, Err(late(partition, limit, Some(error))))];
         }
         let doubled =
             self.config.retry_backoff * 2u32.saturating_pow(batch.attempts.saturating_sub(1).min(16));
@@ -355,7 +367,7 @@ impl<W> Accumulator<W> {
             }
             Err(whole) => {
                 self.renumber |= whole.sequence.is_some();
-                refused(partition, whole, &error)
+                vec![fate(partition, whole, Err(error))]
             }
         }
     }
@@ -369,10 +381,10 @@ impl<W> Accumulator<W> {
                 self.next_id += 1;
                 queue.closed.push_back(open.close(BatchId(self.next_id)));
             }
-            while let Some(index) = queue.closed.iter().position(|b| !b.is_in_flight() && old(b.created)) {
+            while let Some(index) = queue.oldest_queued().filter(|&index| old(queue.closed[index].created)) {
                 let batch = queue.closed.remove(index).expect("the index was found just now");
                 self.renumber |= self.identity != Identity::Off && batch.sequence.is_some();
-                fates.extend(refused(partition, batch, &late(partition, limit, None)));
+                fates.push(fate(partition, batch, Err(late(partition, limit, None))));
             }
         }
         self.flushing &= !self.is_empty();
@@ -394,7 +406,7 @@ impl<W> Accumulator<W> {
             queue.closed = in_flight;
             for batch in queued {
                 self.renumber |= self.identity != Identity::Off && batch.sequence.is_some();
-                fates.extend(refused(partition, batch, reason));
+                fates.push(fate(partition, batch, Err(reason.clone())));
             }
         }
         self.flushing &= !self.is_empty();
@@ -420,7 +432,8 @@ impl<W> Accumulator<W> {
         let mut fates = Vec::new();
         for (partition, mut queue) in std::mem::take(&mut self.queues) {
             let open = queue.open.take().map(|open| open.close(BatchId(u64::MAX)));
-            fates.extend(queue.closed.into_iter().chain(open).flat_map(|b| refused(&partition, b, error)));
+            let all = queue.closed.into_iter().chain(open);
+            fates.extend(all.map(|batch| fate(&partition, batch, Err(error.clone()))));
         }
         fates
     }
@@ -431,7 +444,7 @@ impl<W> Accumulator<W> {
         let limits = &self.config;
         let of_queue = |queue: &Queue<W>| {
             let open = queue.open.as_ref().map(|open| open.created);
-            let queued = queue.closed.iter().find(|batch| !batch.is_in_flight()).map(|batch| batch.created);
+            let queued = queue.oldest_queued().map(|index| queue.closed[index].created);
             let linger = open.map(|created| created + limits.linger);
             let expiry = queued.or(open).map(|created| created + limits.delivery_timeout);
             [linger, expiry, queue.backoff_until].into_iter().flatten().filter(|&time| time > now).min()
@@ -449,27 +462,77 @@ impl<W> Accumulator<W> {
     }
 }
 
-fn appended<W>(
-    partition: &TopicPartition,
-    batch: Batch<W>,
-    base_offset: Option<Offset>,
-    log_append_time: Option<TimestampMs>,
-) -> Vec<Fate<W>> {
-    let fate = |(index, pending): (i64, super::queue::Pending<W>)| Fate {
-        waiter: pending.waiter,
-        partition: partition.clone(),
-        result: Ok((base_offset.map(|base| base.plus(index)), log_append_time.unwrap_or(pending.timestamp))),
-    };
-    (0..).zip(batch.pending).map(fate).collect()
+/// What a queue has to know of everything else in order to say what it sends next.
+struct Terms {
+    now: Instant,
+    identity: Identity,
+    limits: Limits,
+    only_doubtful: bool,
+    flushing: bool,
 }
 
-fn refused<W>(partition: &TopicPartition, batch: Batch<W>, error: &Error) -> Vec<Fate<W>> {
-    let fate = |pending: super::queue::Pending<W>| Fate {
-        waiter: pending.waiter,
+/// Which batch of a queue is sent next.
+enum Next {
+    Open,
+    Closed(usize),
+}
+
+impl<W: Clone + Default> Queue<W> {
+    fn next(&self, terms: &Terms) -> Option<Next> {
+        if self.is_empty() || self.backoff_until.is_some_and(|until| terms.now < until) {
+            return None;
+        }
+        let several = terms.identity != Identity::Off && self.is_tracked && !self.is_repeating();
+        let most = if several { terms.limits.max_in_flight } else { 1 };
+        if self.sent_since_oldest() >= most {
+            return None;
+        }
+        if self.oldest_queued().is_some() {
+            return self.next_to_send(terms.only_doubtful).map(Next::Closed);
+        }
+        let is_due = |open: &OpenBatch<W>| {
+            terms.flushing
+                || open.is_full(terms.limits.batch_size)
+                || terms.now >= open.created + terms.limits.linger
+        };
+        // What is open was never sent, and so is not in doubt.
+        let open = self.open.as_ref().filter(|open| !terms.only_doubtful && is_due(open));
+        open.map(|_| Next::Open)
+    }
+
+    /// Marks the batch as in flight.
+    fn take(&mut self, next: Next, terms: &Terms, broker: BrokerId, next_id: &mut u64) -> (BatchId, Parcel) {
+        let index = match next {
+            Next::Closed(index) => index,
+            Next::Open => {
+                *next_id += 1;
+                let open = self.open.take().expect("the caller was told of it");
+                self.closed.push_back(open.close(BatchId(*next_id)));
+                self.closed.len() - 1
+            }
+        };
+        let batch = &mut self.closed[index];
+        if let (Identity::Known(id, epoch), None) = (terms.identity, batch.sequence) {
+            batch.number(id, epoch, self.next_sequence);
+            self.next_sequence = self.next_sequence.plus(batch.record_count());
+        }
+        batch.state = State::InFlight(broker);
+        batch.attempts += 1;
+        batch.ordinal = self.sent;
+        self.sent += 1;
+        (batch.id, batch.take())
+    }
+}
+
+fn fate<W: Clone>(partition: &TopicPartition, batch: Batch<W>, result: Result<Written, Error>) -> Fate<W> {
+    Fate {
         partition: partition.clone(),
-        result: Err(error.clone()),
-    };
-    batch.pending.into_iter().map(fate).collect()
+        first: batch.first,
+        count: batch.record_count().unsigned_abs(),
+        reserved: batch.reserved,
+        waiter: batch.waiter,
+        result,
+    }
 }
 
 fn late(partition: &TopicPartition, limit: Duration, last: Option<Error>) -> Error {

@@ -2,6 +2,7 @@
 //! `delivery.timeout.ms`.
 
 mod accumulator;
+mod delivery;
 mod partitioner;
 mod queue;
 mod request;
@@ -11,30 +12,30 @@ mod tests;
 mod transaction;
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
 use millstream_record::{BatchBuilder, Header};
-use millstream_types::{ErrorCode, Offset, PartitionId, TimestampMs, TopicName, TopicPartition, Uuid};
+use millstream_types::{ErrorCode, PartitionId, TimestampMs, TopicName, TopicPartition, Uuid};
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
-pub use self::transaction::ConsumerGroupMetadata;
 use self::{
     accumulator::NewRecord,
     partitioner::Partitioner,
-    sender::{Append, Command, Counters, Waiter},
+    sender::{Command, Counters, Records},
     transaction::Transactions,
+};
+pub use self::{
+    delivery::{Delivery, RecordMetadata},
+    transaction::ConsumerGroupMetadata,
 };
 use crate::{Client, Error, Metric, Result, config::ProducerConfig};
 
-/// Records that may wait for the sending task; more wait in `send`.
-const COMMANDS_MAX: usize = 1024;
+/// Commands that may wait for the sending task.
+const COMMANDS_MAX: usize = 16;
 
 /// A record to be written.
 #[derive(Clone, Debug)]
@@ -55,29 +56,6 @@ impl ProducerRecord {
     }
 }
 
-/// Where a record was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordMetadata {
-    pub partition: TopicPartition,
-    /// None with `acks=0`, or if a retry found the record already there.
-    pub offset: Option<Offset>,
-    /// The record's, or the broker's for a topic with `LogAppendTime`.
-    pub timestamp: TimestampMs,
-}
-
-/// A record's fate, some time after `send`. Dropping it does not take the record back.
-#[derive(Debug)]
-pub struct Delivery(oneshot::Receiver<Result<RecordMetadata>>);
-
-impl Future for Delivery {
-    type Output = Result<RecordMetadata>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let fate = Pin::new(&mut self.0).poll(context);
-        fate.map(|fate| fate.unwrap_or(Err(CLOSED)))
-    }
-}
-
 const CLOSED: Error = Error::Closed("the producer");
 
 /// Writes records; safe to use from many tasks. Records of one partition keep the order in which their
@@ -88,7 +66,7 @@ pub struct Producer {
     config: ProducerConfig,
     commands: mpsc::Sender<Command>,
     partitioner: Mutex<Partitioner>,
-    memory: Arc<Semaphore>,
+    records: Arc<Records>,
     /// With a `transactional.id`.
     transactions: Option<Arc<Transactions>>,
     counters: Arc<Counters>,
@@ -102,12 +80,13 @@ impl Producer {
         let transactions = config.transactional_id.clone().map(|id| Arc::new(Transactions::new(id, timeout)));
         let counters: Arc<Counters> = Arc::default();
         let (sends, counts) = (transactions.clone(), Arc::clone(&counters));
-        tokio::spawn(sender::run(client.clone(), config.clone(), sends, counts, received));
-        let memory = Arc::new(Semaphore::new(config.buffer_memory.min(Semaphore::MAX_PERMITS)));
+        let records = Arc::new(Records::new(&config, client.config()));
+        let shared = Arc::clone(&records);
+        tokio::spawn(sender::run(client.clone(), config.clone(), sends, counts, shared, received));
         // Any number will do; producers that start together should not all start with one partition.
         let start = Uuid::random().0 as u32;
         let partitioner = Mutex::new(Partitioner::new(start));
-        Ok(Self { client, config, commands, partitioner, memory, transactions, counters })
+        Ok(Self { client, config, commands, partitioner, records, transactions, counters })
     }
 
     /// Hands a record over. Returns as soon as there is room for it in `buffer.memory`; the [`Delivery`]
@@ -119,17 +98,17 @@ impl Producer {
         let limit = self.config.max_request_size.min(self.config.buffer_memory);
         let too_large = Error::RecordTooLarge { bytes, limit };
         let permits = u32::try_from(bytes).ok().filter(|_| bytes <= limit).ok_or(too_large)?;
+        // Who always finds room must let the sender have its turn all the same.
+        tokio::task::coop::consume_budget().await;
         let partition = self.choose(&topic, partition, key.as_deref(), bytes).await?;
-        let memory = Arc::clone(&self.memory).acquire_many_owned(permits).await.map_err(|_| CLOSED)?;
-        let (fate, delivery) = oneshot::channel();
-        let append = Append {
-            partition: TopicPartition::new(topic, partition),
-            record: NewRecord { timestamp: timestamp.unwrap_or_else(now), key, value, headers },
-            waiter: Waiter { fate, _memory: memory },
-            transaction,
-        };
-        self.commands.send(Command::Append(append)).await.map_err(|_| CLOSED)?;
-        Ok(Delivery(delivery))
+        let timestamp = timestamp.unwrap_or_else(now);
+        let record = NewRecord { timestamp, key, value, headers };
+        let memory = self.records.reserve(permits).await?;
+        let partition = TopicPartition::new(topic, partition);
+        let (batch, index) = self.records.append(Instant::now, &partition, &record, transaction)?;
+        // Free again when the batch has met its fate.
+        memory.forget();
+        Ok(batch.delivery(index, timestamp))
     }
 
     async fn choose(
@@ -139,9 +118,8 @@ impl Producer {
         key: Option<&[u8]>,
         bytes: usize,
     ) -> Result<PartitionId> {
-        let metadata = self.client.metadata();
-        let count = match metadata.topic(topic) {
-            Some(known) => known.partitions.len(),
+        let count = match self.client.partition_count(topic) {
+            Some(known) => known,
             None => self.client.topic(topic).await?.partitions.len(),
         };
         let count = u32::try_from(count).unwrap_or(0);
@@ -170,7 +148,7 @@ impl Producer {
     /// What it has done so far, and what its client has sent and received, by Kafka's names.
     pub fn metrics(&self) -> Vec<Metric> {
         let mut report = self.client.report("producer");
-        let (all, free) = (self.config.buffer_memory, self.memory.available_permits());
+        let (all, free) = (self.config.buffer_memory, self.records.memory_available());
         for (name, value) in [
             ("record-send-total", self.counters.records_sent.get()),
             ("record-error-total", self.counters.record_errors.get()),

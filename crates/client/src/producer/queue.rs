@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Instant};
 
 use bytes::Bytes;
 use millstream_record::{BatchBuilder, BatchOptions, ProducerInfo, RecordBatch, batch};
-use millstream_types::{BrokerId, ProducerEpoch, ProducerId, Sequence, TimestampMs};
+use millstream_types::{BrokerId, ProducerEpoch, ProducerId, Sequence};
 
 use super::accumulator::NewRecord;
 use crate::Result;
@@ -14,19 +14,48 @@ use crate::Result;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct BatchId(pub(super) u64);
 
-/// Someone who waits for a record's fate.
-#[derive(Debug)]
-pub(super) struct Pending<W> {
-    pub(super) waiter: W,
-    pub(super) timestamp: TimestampMs,
-}
-
 /// A batch that still takes records.
 #[derive(Debug)]
 pub(super) struct OpenBatch<W> {
     builder: BatchBuilder,
-    pending: Vec<Pending<W>>,
+    /// Of all its records.
+    pub(super) waiter: W,
+    pub(super) reserved: usize,
     pub(super) created: Instant,
+}
+
+/// A batch as it leaves the accumulator. Compression and checksum are the sender's work, and not done while the
+/// accumulator is held.
+#[derive(Debug)]
+pub(crate) enum Parcel {
+    Fresh(Box<BatchBuilder>),
+    /// It was sent before.
+    Again(Bytes),
+}
+
+impl Parcel {
+    pub(super) fn size_in_bytes(&self) -> usize {
+        match self {
+            Self::Fresh(builder) => builder.size_in_bytes(),
+            Self::Again(bytes) => bytes.len(),
+        }
+    }
+
+    pub(crate) fn seal(self) -> Bytes {
+        match self {
+            Self::Fresh(builder) => builder.build(),
+            Self::Again(bytes) => bytes,
+        }
+    }
+}
+
+/// What a closed batch is at the moment.
+#[derive(Debug)]
+enum Form {
+    Fresh(Box<BatchBuilder>),
+    /// With the sender, which brings it back sealed.
+    Away,
+    Sealed(Bytes),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +68,13 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Batch<W> {
     pub(super) id: BatchId,
-    pub(super) bytes: Bytes,
-    pub(super) pending: Vec<Pending<W>>,
+    form: Form,
+    pub(super) waiter: W,
+    /// Its first record among those of its waiter, which waits for more if the batch was split.
+    pub(super) first: u32,
+    count: u32,
+    /// Bytes of `buffer.memory` that its records take.
+    pub(super) reserved: usize,
     /// When its first record came; linger and delivery timeout count from here.
     pub(super) created: Instant,
     pub(super) state: State,
@@ -48,6 +82,8 @@ pub(super) struct Batch<W> {
     pub(super) sequence: Option<Sequence>,
     /// It was sent and the answer, if there was one, does not say whether the broker has it.
     pub(super) maybe_appended: bool,
+    /// How often it was sent, or that of which it is a part. None of those behind one that was not sent yet was
+    /// sent either.
     pub(super) attempts: u32,
     /// Of its last sending among those of the partition.
     pub(super) ordinal: usize,
@@ -67,42 +103,46 @@ pub(super) struct Queue<W> {
     pub(super) backoff_until: Option<Instant>,
 }
 
-impl<W> OpenBatch<W> {
-    pub(super) fn new(options: BatchOptions, now: Instant) -> Self {
-        Self { builder: BatchBuilder::new(options), pending: Vec::new(), created: now }
+impl<W: Clone + Default> OpenBatch<W> {
+    pub(super) fn new(options: BatchOptions, bytes: usize, now: Instant) -> Self {
+        let builder = BatchBuilder::with_capacity(options, bytes);
+        Self { builder, waiter: W::default(), reserved: 0, created: now }
+    }
+
+    pub(super) fn record_count(&self) -> u32 {
+        self.builder.record_count().unsigned_abs()
     }
 
     /// Whether a record of at most `bytes` still fits; the first always does.
     pub(super) fn has_room(&self, bytes: usize, batch_size: usize) -> bool {
-        self.pending.is_empty() || self.builder.size_in_bytes() + bytes <= batch_size
+        self.builder.is_empty() || self.builder.size_in_bytes() + bytes <= batch_size
     }
 
     pub(super) fn is_full(&self, batch_size: usize) -> bool {
         self.builder.size_in_bytes() >= batch_size
     }
 
-    pub(super) fn push(&mut self, record: &NewRecord, waiter: W) {
+    pub(super) fn push(&mut self, record: &NewRecord, reserved: usize) {
         self.builder.append(
             record.timestamp,
             record.key.as_deref(),
             record.value.as_deref(),
             &record.headers,
         );
-        self.pending.push(Pending { waiter, timestamp: record.timestamp });
+        self.reserved += reserved;
     }
 
     pub(super) fn close(self, id: BatchId) -> Batch<W> {
-        Batch::new(id, self.builder.build(), self.pending, self.created)
-    }
-}
-
-impl<W> Batch<W> {
-    fn new(id: BatchId, bytes: Bytes, pending: Vec<Pending<W>>, created: Instant) -> Self {
-        Self {
+        let count = self.record_count();
+        let form = Form::Fresh(Box::new(self.builder));
+        Batch {
             id,
-            bytes,
-            pending,
-            created,
+            form,
+            waiter: self.waiter,
+            first: 0,
+            count,
+            reserved: self.reserved,
+            created: self.created,
             state: State::Queued,
             sequence: None,
             maybe_appended: false,
@@ -110,50 +150,85 @@ impl<W> Batch<W> {
             ordinal: 0,
         }
     }
+}
 
+impl<W: Clone> Batch<W> {
     pub(super) fn is_in_flight(&self) -> bool {
         self.state != State::Queued
     }
 
     pub(super) fn record_count(&self) -> i32 {
-        i32::try_from(self.pending.len()).expect("a batch has fewer than 2^31 records")
+        i32::try_from(self.count).expect("a batch has fewer than 2^31 records")
     }
 
     /// Writes the producer's identity into the batch.
     pub(super) fn number(&mut self, id: ProducerId, epoch: ProducerEpoch, sequence: Sequence) {
-        let mut bytes = Vec::from(std::mem::take(&mut self.bytes));
-        batch::set_producer(&mut bytes, Some(ProducerInfo { id, epoch, base_sequence: Some(sequence) }));
-        self.bytes = Bytes::from(bytes);
+        let producer = ProducerInfo { id, epoch, base_sequence: Some(sequence) };
+        match &mut self.form {
+            Form::Fresh(builder) => builder.set_producer(producer),
+            Form::Away => unreachable!("what is in flight has its number"),
+            Form::Sealed(bytes) => {
+                let mut edited = Vec::from(std::mem::take(bytes));
+                batch::set_producer(&mut edited, Some(producer));
+                *bytes = Bytes::from(edited);
+            }
+        }
         self.sequence = Some(sequence);
+    }
+
+    /// For the sender. Nothing else is done with the batch before it was answered.
+    pub(super) fn take(&mut self) -> Parcel {
+        match std::mem::replace(&mut self.form, Form::Away) {
+            Form::Fresh(builder) => Parcel::Fresh(builder),
+            Form::Away => unreachable!("what is in flight is not sent a second time"),
+            Form::Sealed(bytes) => {
+                self.form = Form::Sealed(bytes.clone());
+                Parcel::Again(bytes)
+            }
+        }
+    }
+
+    pub(super) fn sealed(&mut self, bytes: Bytes) {
+        self.form = Form::Sealed(bytes);
     }
 
     /// Two batches with half the records each, for a broker that finds the whole too large. A sequence that
     /// was given stays true: the halves are numbered as their records were.
     pub(super) fn split(self, ids: [BatchId; 2]) -> Result<[Self; 2], Self> {
-        let Ok(opened) = RecordBatch::decode(&self.bytes, usize::MAX) else { return Err(self) };
-        let half = opened.records.len() / 2;
-        if half == 0 {
-            return Err(self);
-        }
+        let opened = match &self.form {
+            Form::Sealed(bytes) => RecordBatch::decode(bytes, usize::MAX).ok(),
+            Form::Fresh(_) | Form::Away => None,
+        };
+        let Some(opened) = opened.filter(|opened| opened.records.len() > 1) else { return Err(self) };
         let options = BatchOptions {
             compression: opened.header.attributes.compression().unwrap_or_default(),
             transactional: opened.header.attributes.is_transactional(),
             ..BatchOptions::default()
         };
-        let build = |records: &[millstream_record::Record]| {
+        let (records_before, records_after) = opened.records.split_at(opened.records.len() / 2);
+        let half = |id, records: &[millstream_record::Record], first, reserved| {
             let mut builder = BatchBuilder::new(options);
             for record in records {
                 builder.push(record);
             }
-            builder.build()
+            Self {
+                id,
+                form: Form::Sealed(builder.build()),
+                waiter: self.waiter.clone(),
+                first,
+                count: records.len() as u32,
+                reserved,
+                created: self.created,
+                state: State::Queued,
+                sequence: None,
+                maybe_appended: false,
+                attempts: self.attempts,
+                ordinal: 0,
+            }
         };
-        let (first, second) = opened.records.split_at(half);
-        let mut pending = self.pending;
-        let rest = pending.split_off(half);
-        let mut halves = [
-            Self::new(ids[0], build(first), pending, self.created),
-            Self::new(ids[1], build(second), rest, self.created),
-        ];
+        let middle = self.first + records_before.len() as u32;
+        let mut halves =
+            [half(ids[0], records_before, self.first, self.reserved), half(ids[1], records_after, middle, 0)];
         if let (Some(sequence), Some(producer)) = (self.sequence, opened.header.producer()) {
             let middle = sequence.plus(halves[0].record_count());
             halves[0].number(producer.id, producer.epoch, sequence);
@@ -176,7 +251,7 @@ impl<W> Default for Queue<W> {
     }
 }
 
-impl<W> Queue<W> {
+impl<W: Clone> Queue<W> {
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_none() && self.closed.is_empty()
     }
@@ -184,13 +259,13 @@ impl<W> Queue<W> {
     /// Batches sent since the oldest that is in flight, with it: what the broker may have to remember in order
     /// to know it again.
     pub(super) fn sent_since_oldest(&self) -> usize {
-        let oldest = self.closed.iter().find(|batch| batch.is_in_flight());
+        let oldest = self.sent_before().find(|batch| batch.is_in_flight());
         oldest.map_or(0, |batch| self.sent - batch.ordinal)
     }
 
     /// Whether a batch has failed and is not answered well yet.
     pub(super) fn is_repeating(&self) -> bool {
-        self.closed.iter().any(|batch| batch.attempts > u32::from(batch.is_in_flight()))
+        self.sent_before().any(|batch| batch.attempts > u32::from(batch.is_in_flight()))
     }
 
     /// The batch to send next, if order allows one: a queued batch in front of one in flight has failed,
@@ -199,11 +274,21 @@ impl<W> Queue<W> {
     pub(super) fn next_to_send(&self, only_doubtful: bool) -> Option<usize> {
         let eligible = |batch: &Batch<W>| !batch.is_in_flight() && (batch.maybe_appended || !only_doubtful);
         let first = self.closed.iter().position(eligible)?;
-        let none_behind = self.closed.iter().skip(first).all(|batch| !batch.is_in_flight());
+        let none_behind = self.sent_before().skip(first).all(|batch| !batch.is_in_flight());
         none_behind.then_some(first)
+    }
+
+    /// The oldest batch that is not in flight.
+    pub(super) fn oldest_queued(&self) -> Option<usize> {
+        self.closed.iter().position(|batch| !batch.is_in_flight())
     }
 
     pub(super) fn position(&self, id: BatchId) -> Option<usize> {
         self.closed.iter().position(|batch| batch.id == id)
+    }
+
+    /// Few, where those that were never sent may be thousands.
+    fn sent_before(&self) -> impl Iterator<Item = &Batch<W>> {
+        self.closed.iter().take_while(|batch| batch.attempts > 0)
     }
 }

@@ -8,11 +8,11 @@ use millstream_protocol::messages::{
     produce_request::{PartitionProduceData, TopicProduceData},
     produce_response::PartitionProduceResponse,
 };
-use millstream_types::{ErrorCode, Offset, PartitionId, TimestampMs, TopicName, TopicPartition};
+use millstream_types::{BrokerId, ErrorCode, Offset, PartitionId, TimestampMs, TopicName, TopicPartition};
 use tokio::sync::oneshot;
 
 use super::{
-    accumulator::{Answer, Dispatch},
+    accumulator::{Answer, Written},
     queue::BatchId,
 };
 use crate::{
@@ -34,20 +34,21 @@ pub(super) struct Terms {
     pub(super) transactional_id: Option<String>,
 }
 
-/// Sends what was dispatched and says what became of each batch. Drops `on_its_way` as soon as a later
-/// request cannot overtake this one any more.
+type Sealed = (TopicPartition, BatchId, Bytes);
+
+/// Sends what was dispatched to a broker and says what became of each batch. Drops `on_its_way` as soon as a
+/// later request cannot overtake this one any more.
 pub(super) async fn produce(
     client: Client,
     terms: Terms,
-    dispatch: Dispatch,
+    broker: BrokerId,
+    batches: Vec<Sealed>,
     on_its_way: oneshot::Sender<()>,
 ) -> Vec<(TopicPartition, BatchId, Answer)> {
-    let answers = exchange(&client, &terms, &dispatch, on_its_way).await;
+    let answers = exchange(&client, &terms, broker, &batches, on_its_way).await;
     let mut answers = answers.unwrap_or_else(|error| {
-        let failed = |(partition, _, _): &(TopicPartition, BatchId, Bytes)| {
-            (partition.clone(), Answer::Failed(error.clone()))
-        };
-        dispatch.batches.iter().map(failed).collect()
+        let failed = |(partition, _, _): &Sealed| (partition.clone(), Answer::Failed(error.clone()));
+        batches.iter().map(failed).collect()
     });
     let answer = |(partition, id, _)| {
         let missing =
@@ -55,7 +56,7 @@ pub(super) async fn produce(
         let answer = answers.remove(&partition).unwrap_or_else(missing);
         (partition, id, answer)
     };
-    dispatch.batches.into_iter().map(answer).collect()
+    batches.into_iter().map(answer).collect()
 }
 
 type Answers = BTreeMap<TopicPartition, Answer>;
@@ -63,27 +64,23 @@ type Answers = BTreeMap<TopicPartition, Answer>;
 async fn exchange(
     client: &Client,
     terms: &Terms,
-    dispatch: &Dispatch,
+    broker: BrokerId,
+    batches: &[Sealed],
     on_its_way: oneshot::Sender<()>,
 ) -> Result<Answers> {
-    let connection = client.lane(dispatch.broker, Lane::Produce).await?;
+    let connection = client.lane(broker, Lane::Produce).await?;
     let metadata = client.metadata();
     let mut version = connection.version_of::<ProduceRequest>()?;
     if terms.transactional_id.is_some() {
         version = version.min(VERSION_THAT_ADDS_PARTITIONS - 1);
     }
-    let all_have_ids =
-        dispatch.batches.iter().all(|(partition, ..)| topic_has_id(&metadata, &partition.topic));
+    let all_have_ids = batches.iter().all(|(partition, ..)| topic_has_id(&metadata, &partition.topic));
     let version = if all_have_ids { version } else { version.min(VERSION_WITH_IDS - 1) };
-    let request = request(&metadata, version, terms, dispatch);
+    let request = request(&metadata, version, terms, batches);
     if terms.acks == Acks::None {
         connection.send_unanswered(version, &request).await?;
-        let sent = Answer::Appended { base_offset: None, log_append_time: None };
-        return Ok(dispatch
-            .batches
-            .iter()
-            .map(|(partition, ..)| (partition.clone(), sent.clone()))
-            .collect());
+        let sent = Answer::Appended(Written { base_offset: None, log_append_time: None });
+        return Ok(batches.iter().map(|(partition, ..)| (partition.clone(), sent.clone())).collect());
     }
     let answer = connection.begin(version, &request).await?;
     drop(on_its_way);
@@ -95,9 +92,9 @@ fn topic_has_id(metadata: &Metadata, topic: &TopicName) -> bool {
     metadata.topic(topic).is_some_and(|topic| topic.id.is_some())
 }
 
-fn request(metadata: &Metadata, version: i16, terms: &Terms, dispatch: &Dispatch) -> ProduceRequest {
+fn request(metadata: &Metadata, version: i16, terms: &Terms, batches: &[Sealed]) -> ProduceRequest {
     let mut topics: BTreeMap<&TopicName, Vec<PartitionProduceData>> = BTreeMap::new();
-    for (partition, _, batch) in &dispatch.batches {
+    for (partition, _, batch) in batches {
         let data = PartitionProduceData {
             index: partition.partition.0,
             records: Some(batch.clone().into()),
@@ -142,10 +139,10 @@ fn answers(metadata: &Metadata, version: i16, response: ProduceResponse) -> Answ
 
 fn answer(which: &TopicPartition, response: PartitionProduceResponse) -> Answer {
     match ErrorCode::from_code(response.error_code) {
-        ErrorCode::None => Answer::Appended {
+        ErrorCode::None => Answer::Appended(Written {
             base_offset: Offset::from_wire(response.base_offset),
             log_append_time: TimestampMs::from_wire(response.log_append_time_ms),
-        },
+        }),
         code => {
             let errors = response.record_errors.iter().map(|error| {
                 let text = error.batch_index_error_message.as_deref().unwrap_or("refused");

@@ -1,5 +1,5 @@
-//! The task behind a producer: gives the accumulator its records, answers, leaders and clock, and carries
-//! out what it decides.
+//! The accumulator as callers and one task share it. Callers append their records themselves; the task gives it
+//! answers, leaders and the clock, and carries out what it decides.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,31 +9,30 @@ use std::{
 
 use millstream_protocol::messages::InitProducerIdRequest;
 use millstream_types::{BrokerId, ErrorCode, ProducerEpoch, ProducerId, TopicName, TopicPartition};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    sync::{Notify, Semaphore, SemaphorePermit, mpsc, oneshot},
     task::JoinSet,
     time::sleep_until,
 };
 
 use super::{
-    CLOSED, RecordMetadata,
-    accumulator::{Accumulator, Answer, Fate, NewRecord},
+    CLOSED,
+    accumulator::{Accumulator, Answer, Dispatch, Fate, NewRecord},
+    delivery::{BatchWaiter, deliver},
     queue::BatchId,
     request::{Terms, produce},
     transaction::Transactions,
 };
 use crate::{
-    Client, Error, Result,
+    Client, ClientConfig, Error, Result,
     config::{ProducerConfig, as_millis_i32},
     metrics::Counter,
 };
 
-/// Records taken from the channel before batches are looked at again.
-const COMMANDS_AT_ONCE: usize = 1024;
 const ABORTED: Error = Error::IllegalState("the transaction was aborted before the record was written");
 
 pub(super) enum Command {
-    Append(Append),
     Flush(oneshot::Sender<()>),
     /// As a flush, and what comes later is not of the transaction any more.
     Finish(oneshot::Sender<()>),
@@ -45,19 +44,91 @@ pub(super) enum Command {
     Abandon,
 }
 
-pub(super) struct Append {
-    pub(super) partition: TopicPartition,
-    pub(super) record: NewRecord,
-    pub(super) waiter: Waiter,
-    /// The number of the transaction that it is part of.
-    pub(super) transaction: Option<u64>,
+/// The records of a producer that have not met their fates.
+#[derive(Debug)]
+pub(super) struct Records {
+    open: Mutex<Open>,
+    /// `buffer.memory`
+    memory: Semaphore,
+    /// The sender has something to look at.
+    news: Notify,
 }
 
-/// Waits for a record's fate and holds its share of `buffer.memory` until then.
 #[derive(Debug)]
-pub(super) struct Waiter {
-    pub(super) fate: oneshot::Sender<Result<RecordMetadata>>,
-    pub(super) _memory: OwnedSemaphorePermit,
+struct Open {
+    accumulator: Accumulator<BatchWaiter>,
+    /// The number of the last transaction that takes no records any more.
+    finished: u64,
+    /// The sender is gone.
+    is_closed: bool,
+}
+
+impl Records {
+    pub(super) fn new(config: &ProducerConfig, client: &ClientConfig) -> Self {
+        let accumulator = Accumulator::new(config, client.retry_backoff, client.retry_backoff_max);
+        Self {
+            open: Mutex::new(Open { accumulator, finished: 0, is_closed: false }),
+            memory: Semaphore::new(config.buffer_memory.min(Semaphore::MAX_PERMITS)),
+            news: Notify::new(),
+        }
+    }
+
+    /// Waits for room.
+    pub(super) async fn reserve(&self, bytes: u32) -> Result<SemaphorePermit<'_>> {
+        match self.memory.try_acquire_many(bytes) {
+            Ok(permit) => Ok(permit),
+            Err(_) => self.memory.acquire_many(bytes).await.map_err(|_| CLOSED),
+        }
+    }
+
+    pub(super) fn memory_available(&self) -> usize {
+        self.memory.available_permits()
+    }
+
+    /// Takes a record of an open transaction, if the producer has those, and says which one of its batch it is.
+    pub(super) fn append(
+        &self,
+        clock: impl FnOnce() -> Instant,
+        partition: &TopicPartition,
+        record: &NewRecord,
+        transaction: Option<u64>,
+    ) -> Result<(BatchWaiter, u32)> {
+        let mut open = self.open.lock();
+        if open.is_closed {
+            return Err(CLOSED);
+        }
+        if transaction.is_some_and(|number| number <= open.finished) {
+            return Err(Error::IllegalState("the transaction was ended before the record was taken"));
+        }
+        if let Some(error) = open.accumulator.given_up() {
+            return Err(error.clone());
+        }
+        let appended = open.accumulator.append(clock, partition, record);
+        drop(open);
+        if appended.is_news {
+            self.news.notify_one();
+        }
+        Ok((appended.waiter, appended.index))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock()
+    }
+}
+
+/// Whatever ends the sender, nobody waits for it in vain.
+struct Closing(Arc<Records>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let fates = {
+            let mut open = self.0.lock();
+            open.is_closed = true;
+            open.accumulator.abandon(&CLOSED)
+        };
+        fates.into_iter().for_each(deliver);
+        self.0.memory.close();
+    }
 }
 
 /// What becomes of records.
@@ -80,7 +151,7 @@ struct Sender {
     config: ProducerConfig,
     transactions: Option<Arc<Transactions>>,
     counters: Arc<Counters>,
-    accumulator: Accumulator<Waiter>,
+    records: Arc<Records>,
     tasks: JoinSet<Done>,
     /// By broker: is over when the last request for it is on its connection, so that the next may go.
     turns: BTreeMap<BrokerId, oneshot::Receiver<()>>,
@@ -91,8 +162,6 @@ struct Sender {
     flushes: Vec<oneshot::Sender<()>>,
     aborts: Vec<oneshot::Sender<bool>>,
     adding_partitions: bool,
-    /// The number of the last transaction that takes no records any more.
-    finished: u64,
 }
 
 /// Runs until the producer is dropped and all its records have met their fates.
@@ -101,15 +170,16 @@ pub(super) async fn run(
     config: ProducerConfig,
     transactions: Option<Arc<Transactions>>,
     counters: Arc<Counters>,
+    records: Arc<Records>,
     mut commands: mpsc::Receiver<Command>,
 ) {
-    let backoff = (client.config().retry_backoff, client.config().retry_backoff_max);
+    let _closing = Closing(Arc::clone(&records));
     let mut sender = Sender {
-        accumulator: Accumulator::new(&config, backoff.0, backoff.1),
         client,
         config,
         transactions,
         counters,
+        records: Arc::clone(&records),
         tasks: JoinSet::new(),
         turns: BTreeMap::new(),
         asking_identity: false,
@@ -118,22 +188,19 @@ pub(super) async fn run(
         flushes: Vec::new(),
         aborts: Vec::new(),
         adding_partitions: false,
-        finished: 0,
     };
-    let mut received = Vec::with_capacity(COMMANDS_AT_ONCE);
     let mut open = true;
-    while open || !sender.accumulator.is_empty() {
+    while open || !records.lock().accumulator.is_empty() {
         let wakeup = sender.work(Instant::now());
         tokio::select! {
-            count = commands.recv_many(&mut received, COMMANDS_AT_ONCE), if open => {
-                open = count > 0;
-                if !open {
-                    sender.accumulator.flush();
+            command = commands.recv(), if open => match command {
+                Some(command) => sender.take(command),
+                None => {
+                    open = false;
+                    records.lock().accumulator.flush();
                 }
-                for command in received.drain(..) {
-                    sender.take(command);
-                }
-            }
+            },
+            () = records.news.notified() => {}
             Some(done) = sender.tasks.join_next() => match done {
                 Ok(done) => sender.done(Instant::now(), done),
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -152,52 +219,37 @@ async fn until(wakeup: Option<Instant>) {
 impl Sender {
     fn take(&mut self, command: Command) {
         match command {
-            Command::Append(append) => {
-                if let Some(error) = self.refusal(append.transaction) {
-                    append.waiter.fate.send(Err(error)).ok();
-                    return;
-                }
-                self.accumulator.append(Instant::now(), &append.partition, &append.record, append.waiter);
-            }
             Command::Flush(done) => {
-                self.accumulator.flush();
+                self.records.lock().accumulator.flush();
                 self.flushes.push(done);
             }
             Command::Finish(done) => {
                 self.finish();
-                self.accumulator.flush();
+                self.records.lock().accumulator.flush();
                 self.flushes.push(done);
             }
             Command::Abort(done) => {
                 self.finish();
-                let fates = self.accumulator.give_up(&ABORTED);
+                let fates = self.records.lock().accumulator.give_up(&ABORTED);
                 self.deliver(fates);
                 self.aborts.push(done);
             }
-            Command::Identity(id, epoch) => self.accumulator.set_identity(id, epoch),
+            Command::Identity(id, epoch) => self.records.lock().accumulator.set_identity(id, epoch),
             Command::Abandon => {
-                let fates = self.accumulator.abandon(&CLOSED);
+                let fates = self.records.lock().accumulator.abandon(&CLOSED);
                 self.deliver(fates);
             }
         }
     }
 
-    fn finish(&mut self) {
+    fn finish(&self) {
         if let Some(transactions) = &self.transactions {
-            self.finished = transactions.number();
+            self.records.lock().finished = transactions.number();
         }
-    }
-
-    /// Why a record that was sent in a transaction cannot be part of it any more.
-    fn refusal(&self, transaction: Option<u64>) -> Option<Error> {
-        if transaction.is_some_and(|number| number <= self.finished) {
-            return Some(Error::IllegalState("the transaction was ended before the record was taken"));
-        }
-        self.accumulator.given_up().cloned()
     }
 
     /// Hands fates out. What a transaction has lost of its records makes it fail as a whole.
-    fn settle(&mut self, fates: Vec<Fate<Waiter>>) {
+    fn settle(&self, fates: Vec<Fate<BatchWaiter>>) {
         let failed = fates.iter().find_map(|fate| fate.result.as_ref().err().cloned());
         self.deliver(fates);
         if let Some(error) = failed {
@@ -205,26 +257,23 @@ impl Sender {
         }
     }
 
-    fn fail_transaction(&mut self, error: &Error) {
+    fn fail_transaction(&self, error: &Error) {
         if let Some(transactions) = &self.transactions {
             transactions.fail(error);
-            let fates = self.accumulator.give_up(error);
+            let fates = self.records.lock().accumulator.give_up(error);
             self.deliver(fates);
         }
     }
 
-    fn deliver(&self, fates: Vec<Fate<Waiter>>) {
-        let written = fates.iter().filter(|fate| fate.result.is_ok()).count();
-        self.counters.records_sent.add(written);
-        self.counters.record_errors.add(fates.len() - written);
+    fn deliver(&self, fates: Vec<Fate<BatchWaiter>>) {
         for fate in fates {
-            let result = fate.result.map(|(offset, timestamp)| RecordMetadata {
-                partition: fate.partition,
-                offset,
-                timestamp,
-            });
-            // The producer's caller may not care.
-            fate.waiter.fate.send(result).ok();
+            let counter = match fate.result {
+                Ok(_) => &self.counters.records_sent,
+                Err(_) => &self.counters.record_errors,
+            };
+            counter.add(fate.count as usize);
+            self.records.memory.add_permits(fate.reserved);
+            deliver(fate);
         }
     }
 
@@ -233,9 +282,15 @@ impl Sender {
         let Some(transactions) = self.transactions.clone().filter(|_| !self.adding_partitions) else {
             return;
         };
-        let missing = self.accumulator.partitions().filter(|partition| !transactions.contains(partition));
-        let missing: BTreeSet<TopicPartition> = missing.cloned().collect();
-        if missing.is_empty() || self.accumulator.given_up().is_some() {
+        let missing: BTreeSet<TopicPartition> = {
+            let open = self.records.lock();
+            if open.accumulator.given_up().is_some() {
+                return;
+            }
+            let missing = open.accumulator.partitions().filter(|partition| !transactions.contains(partition));
+            missing.cloned().collect()
+        };
+        if missing.is_empty() {
             return;
         }
         self.adding_partitions = true;
@@ -247,61 +302,78 @@ impl Sender {
 
     /// Starts everything that can be started now. Returns when to look again at the latest.
     fn work(&mut self, now: Instant) -> Option<Instant> {
-        let expired = self.accumulator.expire(now);
+        let expired = self.records.lock().accumulator.expire(now);
         self.settle(expired);
         self.add_partitions();
         // A transactional producer has its identity from `init_transactions`.
         let asks_itself = self.transactions.is_none() && !self.asking_identity;
-        if asks_itself && self.accumulator.wants_identity() {
+        if asks_itself && self.records.lock().accumulator.wants_identity() {
             self.asking_identity = true;
             let client = self.client.clone();
             self.tasks.spawn(async move { Done::Identity(init_producer_id(&client).await) });
         }
         let metadata_wakeup = self.ask_metadata(now);
         let metadata = self.client.metadata();
-        let transactions = self.transactions.clone();
         let may_go = |partition: &TopicPartition| {
-            transactions.as_ref().is_none_or(|transactions| transactions.contains(partition))
+            self.transactions.as_ref().is_none_or(|transactions| transactions.contains(partition))
         };
         let leader = |partition: &TopicPartition| metadata.leader(partition).filter(|_| may_go(partition));
-        for dispatch in self.accumulator.dispatch(now, leader) {
-            let client = self.client.clone();
-            let terms = Terms {
-                acks: self.config.acks,
-                timeout: client.config().request_timeout,
-                transactional_id: self.config.transactional_id.clone(),
-            };
-            let broker = dispatch.broker;
-            let (on_its_way, next_turn) = oneshot::channel();
-            let turn = self.turns.insert(broker, next_turn);
-            self.tasks.spawn(async move {
-                if let Some(turn) = turn {
-                    // The sender is dropped, not used.
-                    turn.await.ok();
-                }
-                Done::Produced { broker, answers: produce(client, terms, dispatch, on_its_way).await }
-            });
+        let (dispatches, is_empty, wakeup) = {
+            let accumulator = &mut self.records.lock().accumulator;
+            let dispatches = accumulator.dispatch(now, leader);
+            (dispatches, accumulator.is_empty(), accumulator.next_wakeup(now))
+        };
+        for dispatch in dispatches {
+            self.send(dispatch);
         }
-        if self.accumulator.is_empty() {
+        if is_empty {
             for flush in self.flushes.drain(..) {
                 // Whoever flushed may have gone.
                 flush.send(()).ok();
             }
             if !self.aborts.is_empty() && !self.adding_partitions {
-                let needs_identity = self.accumulator.resume();
+                let needs_identity = self.records.lock().accumulator.resume();
                 for abort in self.aborts.drain(..) {
                     abort.send(needs_identity).ok();
                 }
             }
         }
-        [self.accumulator.next_wakeup(now), metadata_wakeup].into_iter().flatten().min()
+        [wakeup, metadata_wakeup].into_iter().flatten().min()
+    }
+
+    fn send(&mut self, dispatch: Dispatch) {
+        let (client, records) = (self.client.clone(), Arc::clone(&self.records));
+        let terms = Terms {
+            acks: self.config.acks,
+            timeout: client.config().request_timeout,
+            transactional_id: self.config.transactional_id.clone(),
+        };
+        let (on_its_way, next_turn) = oneshot::channel();
+        let turn = self.turns.insert(dispatch.broker, next_turn);
+        self.tasks.spawn(async move {
+            let Dispatch { broker, batches } = dispatch;
+            let seal = |(partition, id, parcel): (_, _, super::queue::Parcel)| (partition, id, parcel.seal());
+            let batches: Vec<_> = batches.into_iter().map(seal).collect();
+            {
+                let accumulator = &mut records.lock().accumulator;
+                for (partition, id, bytes) in &batches {
+                    accumulator.sealed(partition, *id, bytes.clone());
+                }
+            }
+            if let Some(turn) = turn {
+                // The sender is dropped, not used.
+                turn.await.ok();
+            }
+            Done::Produced { broker, answers: produce(client, terms, broker, batches, on_its_way).await }
+        });
     }
 
     /// Asks for metadata if a record's partition has no known leader, or what is known is stale.
     fn ask_metadata(&mut self, now: Instant) -> Option<Instant> {
         let metadata = self.client.metadata();
-        let leaderless = self.accumulator.partitions().any(|partition| metadata.leader(partition).is_none());
-        let stale = self.client.is_stale() && !self.accumulator.is_empty();
+        let open = self.records.lock();
+        let leaderless = open.accumulator.partitions().any(|partition| metadata.leader(partition).is_none());
+        let stale = self.client.is_stale() && !open.accumulator.is_empty();
         if self.asking_metadata || !(leaderless || stale) {
             return None;
         }
@@ -309,7 +381,8 @@ impl Sender {
             return Some(not_before);
         }
         self.asking_metadata = true;
-        let topics: BTreeSet<TopicName> = self.accumulator.partitions().map(|p| p.topic.clone()).collect();
+        let topics: BTreeSet<TopicName> = open.accumulator.partitions().map(|p| p.topic.clone()).collect();
+        drop(open);
         let client = self.client.clone();
         self.tasks.spawn(async move { Done::Metadata(client.refresh(topics).await) });
         None
@@ -318,7 +391,7 @@ impl Sender {
     fn done(&mut self, now: Instant, done: Done) {
         match done {
             Done::Produced { broker, answers } => {
-                self.accumulator.request_done(broker);
+                self.records.lock().accumulator.request_done(broker);
                 for (partition, id, answer) in answers {
                     if let Answer::Failed(error) = &answer {
                         tracing::debug!(%partition, %error, "batch not written");
@@ -326,16 +399,16 @@ impl Sender {
                             self.client.mark_stale();
                         }
                     }
-                    let fates = self.accumulator.answer(now, &partition, id, answer);
+                    let fates = self.records.lock().accumulator.answer(now, &partition, id, answer);
                     self.settle(fates);
                 }
             }
             Done::Identity(answer) => {
                 self.asking_identity = false;
                 match answer {
-                    Ok((id, epoch)) => self.accumulator.set_identity(id, epoch),
+                    Ok((id, epoch)) => self.records.lock().accumulator.set_identity(id, epoch),
                     Err(error) => {
-                        let fates = self.accumulator.abandon(&error);
+                        let fates = self.records.lock().accumulator.abandon(&error);
                         self.deliver(fates);
                     }
                 }

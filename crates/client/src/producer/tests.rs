@@ -2,7 +2,9 @@
 //! network that loses requests and answers.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, VecDeque},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +16,10 @@ use millstream_types::{
 };
 use proptest::prelude::*;
 
-use super::accumulator::{Accumulator, Answer, Dispatch, Fate, NewRecord};
+use super::{
+    accumulator::{Accumulator, Answer, Dispatch, Fate, NewRecord, Written},
+    queue::BatchId,
+};
 use crate::{Error, config::ProducerConfig};
 
 const LEADER: BrokerId = BrokerId(1);
@@ -34,7 +39,41 @@ fn values(batch: &Bytes) -> Vec<u32> {
     opened.records.iter().map(|r| number(r.value.as_ref().unwrap())).collect()
 }
 
-fn accumulator(change: impl FnOnce(&mut ProducerConfig)) -> Accumulator<u32> {
+/// The values of a batch's records, in their order.
+type Values = Rc<RefCell<Vec<u32>>>;
+type Machine = Accumulator<Values>;
+
+fn append(machine: &mut Machine, now: Instant, index: i32, value: u32) {
+    let appended = machine.append(|| now, &partition(index), &record(value));
+    let mut values = appended.waiter.borrow_mut();
+    assert_eq!(values.len(), appended.index as usize);
+    values.push(value);
+}
+
+/// What became of each record, and where it is if that is known.
+fn fates(fates: Vec<Fate<Values>>) -> Vec<(u32, Result<Option<Offset>, Error>)> {
+    let of_one = |fate: Fate<Values>| {
+        let values = fate.waiter.borrow()[fate.first as usize..][..fate.count as usize].to_vec();
+        let at = move |index| {
+            let written = |written: Written| written.base_offset.map(|base| base.plus(index));
+            fate.result.clone().map(written)
+        };
+        values.into_iter().zip(0..).map(move |(value, index)| (value, at(index))).collect::<Vec<_>>()
+    };
+    fates.into_iter().flat_map(of_one).collect()
+}
+
+/// As the sender does it.
+fn seal(machine: &mut Machine, dispatch: Dispatch) -> Vec<(TopicPartition, BatchId, Bytes)> {
+    let seal = |(partition, id, parcel): (TopicPartition, BatchId, super::queue::Parcel)| {
+        let bytes = parcel.seal();
+        machine.sealed(&partition, id, bytes.clone());
+        (partition, id, bytes)
+    };
+    dispatch.batches.into_iter().map(seal).collect()
+}
+
+fn accumulator(change: impl FnOnce(&mut ProducerConfig)) -> Machine {
     let mut config = ProducerConfig { linger: Duration::ZERO, batch_size: 120, ..ProducerConfig::default() };
     change(&mut config);
     Accumulator::new(&config, Duration::from_millis(10), Duration::from_millis(100))
@@ -49,7 +88,7 @@ fn lost() -> Answer {
 }
 
 fn at(offset: i64) -> Answer {
-    Answer::Appended { base_offset: Some(Offset(offset)), log_append_time: None }
+    Answer::Appended(Written { base_offset: Some(Offset(offset)), log_append_time: None })
 }
 
 /// The first and last sequence of a batch, and its base offset.
@@ -122,19 +161,19 @@ fn faults() -> impl Strategy<Value = Vec<(Fault, Next)>> {
 
 struct Simulation {
     now: Instant,
-    accumulator: Accumulator<u32>,
+    accumulator: Machine,
     logs: BTreeMap<TopicPartition, Log>,
     /// Answers of requests on their way back, oldest first.
-    answers: VecDeque<(Dispatch, Vec<Answer>)>,
+    answers: VecDeque<Vec<(TopicPartition, BatchId, Answer)>>,
     fates: BTreeMap<u32, Result<Option<Offset>, Error>>,
     next_producer: i64,
 }
 
 impl Simulation {
-    fn note(&mut self, fates: Vec<Fate<u32>>) {
-        for fate in fates {
-            let before = self.fates.insert(fate.waiter, fate.result.map(|(offset, _)| offset));
-            assert!(before.is_none(), "record {} has two fates", fate.waiter);
+    fn note(&mut self, new: Vec<Fate<Values>>) {
+        for (value, fate) in fates(new) {
+            let before = self.fates.insert(value, fate);
+            assert!(before.is_none(), "record {value} has two fates");
         }
     }
 
@@ -147,9 +186,10 @@ impl Simulation {
         for dispatch in self.accumulator.dispatch(self.now, |_| Some(LEADER)) {
             let fault = faults.next().map_or(Fault::Fine, |(fault, _)| fault);
             let mut answers = Vec::new();
-            for (partition, _, batch) in &dispatch.batches {
+            for (partition, id, batch) in seal(&mut self.accumulator, dispatch) {
+                let batch = &batch;
                 let log = self.logs.entry(partition.clone()).or_default();
-                answers.push(match fault {
+                let answer = match fault {
                     Fault::Fine => log.append(batch),
                     Fault::RequestLost => lost(),
                     // What a broker has once accepted it does not find invalid the next time.
@@ -162,12 +202,13 @@ impl Simulation {
                         lost()
                     }
                     Fault::TimedOutAfterAppend => match log.append(batch) {
-                        Answer::Appended { .. } => kafka(ErrorCode::RequestTimedOut),
+                        Answer::Appended(_) => kafka(ErrorCode::RequestTimedOut),
                         refused => refused,
                     },
-                });
+                };
+                answers.push((partition, id, answer));
             }
-            self.answers.push_back((dispatch, answers));
+            self.answers.push_back(answers);
         }
     }
 
@@ -177,9 +218,9 @@ impl Simulation {
             Next::Oldest => self.answers.pop_front(),
             Next::Newest => self.answers.pop_back(),
         };
-        let Some((dispatch, answers)) = taken else { return };
-        self.accumulator.request_done(dispatch.broker);
-        for ((partition, id, _), answer) in dispatch.batches.into_iter().zip(answers) {
+        let Some(answers) = taken else { return };
+        self.accumulator.request_done(LEADER);
+        for (partition, id, answer) in answers {
             let fates = self.accumulator.answer(self.now, &partition, id, answer);
             self.note(fates);
         }
@@ -205,8 +246,7 @@ proptest! {
         };
         let mut faults = faults.into_iter();
         for value in 0..count {
-            let partition = partition(value as i32 % partitions);
-            simulation.accumulator.append(simulation.now, &partition, &record(value), value);
+            append(&mut simulation.accumulator, simulation.now, value as i32 % partitions, value);
             simulation.send(&mut faults);
             simulation.receive(faults.next().map_or(Next::None, |(_, next)| next));
         }
@@ -236,9 +276,9 @@ proptest! {
 }
 
 /// Takes the only batch of the only request.
-fn only(dispatches: Vec<Dispatch>) -> (TopicPartition, super::queue::BatchId, Bytes) {
-    let [dispatch] = <[Dispatch; 1]>::try_from(dispatches).unwrap();
-    let [batch] = <[_; 1]>::try_from(dispatch.batches).unwrap();
+fn only(machine: &mut Machine, now: Instant) -> (TopicPartition, BatchId, Bytes) {
+    let [dispatch] = <[Dispatch; 1]>::try_from(machine.dispatch(now, |_| Some(LEADER))).unwrap();
+    let [batch] = <[_; 1]>::try_from(seal(machine, dispatch)).unwrap();
     batch
 }
 
@@ -250,28 +290,28 @@ fn records_linger_unless_the_batch_is_full_or_flushed() {
         config.linger = linger;
         config.enable_idempotence = false;
     });
-    machine.append(now, &partition(0), &record(1), 1);
+    append(&mut machine, now, 0, 1);
     assert!(machine.dispatch(now, |_| Some(LEADER)).is_empty());
     assert_eq!(machine.next_wakeup(now), Some(now + linger));
-    let (_, id, batch) = only(machine.dispatch(now + linger, |_| Some(LEADER)));
+    let (_, id, batch) = only(&mut machine, now + linger);
     assert_eq!(values(&batch), [1]);
     assert_eq!(machine.answer(now, &partition(0), id, at(5)).len(), 1);
 
     for value in 2..40 {
-        machine.append(now, &partition(0), &record(value), value);
+        append(&mut machine, now, 0, value);
     }
-    assert!(values(&only(machine.dispatch(now, |_| Some(LEADER))).2).len() > 2);
+    assert!(values(&only(&mut machine, now).2).len() > 2);
 
-    machine.append(now, &partition(1), &record(40), 40);
+    append(&mut machine, now, 1, 40);
     machine.flush();
-    assert_eq!(values(&only(machine.dispatch(now, |_| Some(LEADER))).2), [40]);
+    assert_eq!(values(&only(&mut machine, now).2), [40]);
 }
 
 #[test]
 fn without_a_leader_records_wait_until_they_expire() {
     let now = Instant::now();
     let mut machine = accumulator(|config| config.enable_idempotence = false);
-    machine.append(now, &partition(0), &record(1), 1);
+    append(&mut machine, now, 0, 1);
     assert!(machine.dispatch(now, |_| None).is_empty());
     assert_eq!(machine.next_wakeup(now), Some(now + Duration::from_secs(120)));
     assert!(machine.expire(now + Duration::from_secs(119)).is_empty());
@@ -285,7 +325,7 @@ fn a_batch_too_large_for_the_broker_goes_in_halves_and_a_single_record_is_refuse
     let now = Instant::now();
     let mut machine = accumulator(|config| config.batch_size = 1000);
     for value in 0..3 {
-        machine.append(now, &partition(0), &record(value), value);
+        append(&mut machine, now, 0, value);
     }
     machine.set_identity(ProducerId(1), ProducerEpoch(0));
     let mut log = Log::default();
@@ -293,18 +333,17 @@ fn a_batch_too_large_for_the_broker_goes_in_halves_and_a_single_record_is_refuse
     for _ in 0..8 {
         for dispatch in machine.dispatch(now, |_| Some(LEADER)) {
             machine.request_done(LEADER);
-            for (partition, id, batch) in dispatch.batches {
+            for (partition, id, batch) in seal(&mut machine, dispatch) {
                 let values = values(&batch);
                 let too_large = values.len() > 1 || values == [2];
                 let answer = if too_large { kafka(ErrorCode::MessageTooLarge) } else { log.append(&batch) };
-                refused.extend(
-                    machine.answer(now, &partition, id, answer).into_iter().filter(|f| f.result.is_err()),
-                );
+                let fates = fates(machine.answer(now, &partition, id, answer));
+                refused.extend(fates.into_iter().filter(|(_, fate)| fate.is_err()));
             }
         }
     }
     assert_eq!(log.values, [0, 1]);
-    assert_eq!(refused.iter().map(|fate| fate.waiter).collect::<Vec<_>>(), [2]);
+    assert_eq!(refused.iter().map(|(value, _)| *value).collect::<Vec<_>>(), [2]);
     assert!(machine.is_empty());
 }
 
@@ -314,11 +353,11 @@ fn requests_to_a_broker_are_limited_and_carry_many_partitions() {
     let mut machine = accumulator(|config| config.max_in_flight = 1);
     machine.set_identity(ProducerId(1), ProducerEpoch(0));
     for value in 0..6 {
-        machine.append(now, &partition(value as i32 % 3), &record(value), value);
+        append(&mut machine, now, value as i32 % 3, value);
     }
     let first = machine.dispatch(now, |_| Some(LEADER));
     assert_eq!((first.len(), first[0].batches.len()), (1, 3));
-    machine.append(now, &partition(4), &record(9), 9);
+    append(&mut machine, now, 4, 9);
     assert!(machine.dispatch(now, |_| Some(LEADER)).is_empty());
     machine.request_done(LEADER);
     assert_eq!(machine.dispatch(now, |_| Some(LEADER)).len(), 1);
@@ -329,18 +368,16 @@ fn abandoned_records_all_learn_why() {
     let now = Instant::now();
     let mut machine = accumulator(|config| config.enable_idempotence = false);
     for value in 0..30 {
-        machine.append(now, &partition(0), &record(value), value);
+        append(&mut machine, now, 0, value);
     }
     machine.dispatch(now, |_| Some(LEADER));
-    let fates = machine.abandon(&Error::Closed("the producer"));
-    assert_eq!(fates.len(), 30);
-    assert!(
-        fates.iter().all(|fate| fate.result.as_ref().is_err_and(|e| *e == Error::Closed("the producer")))
-    );
+    let closed = Error::Closed("the producer");
+    let expected: Vec<_> = (0..30).map(|value| (value, Err(closed.clone()))).collect();
+    assert_eq!(fates(machine.abandon(&closed)), expected);
     assert!(machine.is_empty());
 }
 
-fn transactional() -> Accumulator<u32> {
+fn transactional() -> Machine {
     let mut machine = accumulator(|config| {
         config.transactional_id = Some("id".to_owned());
         // One record a batch.
@@ -351,15 +388,17 @@ fn transactional() -> Accumulator<u32> {
 }
 
 /// Sends everything that may go; each batch with its header.
-fn send_all(machine: &mut Accumulator<u32>) -> Vec<(super::queue::BatchId, RecordBatch)> {
+fn send_all(machine: &mut Machine) -> Vec<(BatchId, RecordBatch)> {
     let mut sent = Vec::new();
     loop {
         let dispatches = machine.dispatch(Instant::now(), |_| Some(LEADER));
         if dispatches.is_empty() {
             return sent;
         }
-        for (_, id, bytes) in dispatches.into_iter().flat_map(|dispatch| dispatch.batches) {
-            sent.push((id, RecordBatch::decode(&bytes, 0).unwrap()));
+        for dispatch in dispatches {
+            for (_, id, bytes) in seal(machine, dispatch) {
+                sent.push((id, RecordBatch::decode(&bytes, 0).unwrap()));
+            }
         }
     }
 }
@@ -368,19 +407,18 @@ fn send_all(machine: &mut Accumulator<u32>) -> Vec<(super::queue::BatchId, Recor
 fn what_a_failed_transaction_leaves_is_not_sent_again_and_the_next_is_numbered_anew() {
     let (mut machine, now) = (transactional(), Instant::now());
     let aborted = Error::IllegalState("aborted");
-    machine.append(now, &partition(0), &record(0), 0);
+    append(&mut machine, now, 0, 0);
     let first = send_all(&mut machine);
     assert!(first[0].1.header.attributes.is_transactional());
     machine.request_done(LEADER);
     machine.answer(now, &partition(0), first[0].0, at(0));
     for value in 1..9 {
-        machine.append(now, &partition(0), &record(value), value);
+        append(&mut machine, now, 0, value);
     }
     let sent = send_all(&mut machine);
     assert_eq!(sent.len(), 5);
-    let given_up = machine.give_up(&aborted);
-    assert!(given_up.iter().all(|fate| fate.result.as_ref().is_err_and(|error| *error == aborted)));
-    assert_eq!(given_up.iter().map(|fate| fate.waiter).collect::<Vec<_>>(), [6, 7, 8]);
+    let given_up = fates(machine.give_up(&aborted));
+    assert_eq!(given_up, [6, 7, 8].map(|value| (value, Err(aborted.clone()))));
     assert!(!machine.is_empty(), "what is in flight is waited for");
     // One is answered, the others come back and are not sent again.
     assert!(machine.answer(now, &partition(0), sent[0].0, at(1))[0].result.is_ok());
@@ -393,7 +431,7 @@ fn what_a_failed_transaction_leaves_is_not_sent_again_and_the_next_is_numbered_a
         machine.request_done(LEADER);
     }
     assert!(machine.resume(), "sequences miss");
-    machine.append(now, &partition(0), &record(9), 9);
+    append(&mut machine, now, 0, 9);
     assert!(send_all(&mut machine).is_empty());
     machine.set_identity(ProducerId(1), ProducerEpoch(1));
     let anew = send_all(&mut machine).remove(0).1.header.producer().unwrap();
@@ -403,12 +441,12 @@ fn what_a_failed_transaction_leaves_is_not_sent_again_and_the_next_is_numbered_a
 #[test]
 fn in_a_transaction_a_gap_of_its_own_is_fatal_to_it_and_one_behind_a_batch_in_doubt_is_not() {
     let (mut machine, now) = (transactional(), Instant::now());
-    machine.append(now, &partition(0), &record(0), 0);
+    append(&mut machine, now, 0, 0);
     let first = send_all(&mut machine);
     machine.request_done(LEADER);
     machine.answer(now, &partition(0), first[0].0, at(0));
     for value in 1..3 {
-        machine.append(now, &partition(0), &record(value), value);
+        append(&mut machine, now, 0, value);
     }
     let sent = send_all(&mut machine);
     assert_eq!(sent.len(), 2);
@@ -419,7 +457,7 @@ fn in_a_transaction_a_gap_of_its_own_is_fatal_to_it_and_one_behind_a_batch_in_do
         machine.request_done(LEADER);
     }
     let later = now + Duration::from_secs(1);
-    let (_, id, _) = only(machine.dispatch(later, |_| Some(LEADER)));
+    let (_, id, _) = only(&mut machine, later);
     assert_eq!(id, sent[0].0);
     let fates = machine.answer(later, &partition(0), id, gap());
     assert_eq!(fates[0].result.as_ref().unwrap_err().code(), Some(ErrorCode::OutOfOrderSequenceNumber));

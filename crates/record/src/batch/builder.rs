@@ -54,9 +54,16 @@ pub struct BatchBuilder {
 
 impl BatchBuilder {
     pub fn new(options: BatchOptions) -> Self {
+        Self::with_capacity(options, HEADER_BYTES)
+    }
+
+    /// With room for so many bytes, the header among them.
+    pub fn with_capacity(options: BatchOptions, bytes: usize) -> Self {
+        let mut buffer = Vec::with_capacity(bytes.max(HEADER_BYTES));
+        buffer.resize(HEADER_BYTES, 0);
         Self {
             options,
-            bytes: vec![0; HEADER_BYTES],
+            bytes: buffer,
             count: 0,
             last_offset_delta: -1,
             base_timestamp: -1,
@@ -100,6 +107,11 @@ impl BatchBuilder {
         self.last_offset_delta = offset_delta;
         self.max_timestamp = self.max_timestamp.max(timestamp.0);
         self
+    }
+
+    /// Says who writes the batch, before it is closed.
+    pub fn set_producer(&mut self, producer: ProducerInfo) {
+        self.options.producer = Some(producer);
     }
 
     /// Covers offsets after the last record too, where compaction has removed records.
