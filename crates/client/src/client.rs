@@ -105,10 +105,10 @@ struct Cached {
 impl Client {
     /// Nothing is connected yet; the first call does that.
     pub fn new(config: ClientConfig) -> Result<Self> {
-        if config.bootstrap_servers.is_empty() {
+        if config.bootstrap().is_empty() {
             return Err(Error::config("bootstrap.servers", "no address given"));
         }
-        if let Some(bad) = config.bootstrap_servers.iter().find(|address| !is_address(address)) {
+        if let Some(bad) = config.bootstrap().iter().find(|address| !is_address(address)) {
             return Err(Error::config("bootstrap.servers", format!("{bad:?} is not of the form host:port")));
         }
         let shared = Shared {
@@ -195,7 +195,7 @@ impl Client {
         names: Option<Vec<TopicName>>,
         create: bool,
     ) -> Result<MetadataResponse> {
-        if self.config().bootstraps_controllers {
+        if self.config().bootstraps_controllers() {
             return self.fetch_controllers().await;
         }
         let topic =
@@ -233,7 +233,7 @@ impl Client {
     /// Begins with the bootstrap servers again (KIP-899, KIP-1102). Topics are still known by their ids and
     /// epochs, so that the news is not taken for older than it is.
     fn forget_brokers(&self, reason: &str) {
-        if !self.config().rebootstrap {
+        if !self.config().rebootstraps() {
             return;
         }
         tracing::info!(reason, "asking the bootstrap servers again");
@@ -291,8 +291,8 @@ impl Client {
             return Ok(connection);
         }
         let known: Vec<BrokerId> = self.metadata().brokers.keys().copied().collect();
-        let bootstrap = self.config().bootstrap_servers.iter().cloned().map(Peer::Bootstrap);
-        let bootstrap = bootstrap.filter(|_| known.is_empty() || self.config().rebootstrap);
+        let bootstrap = self.config().bootstrap().iter().cloned().map(Peer::Bootstrap);
+        let bootstrap = bootstrap.filter(|_| known.is_empty() || self.config().rebootstraps());
         let mut peers: Vec<Peer> = known.iter().copied().map(Peer::Broker).chain(bootstrap).collect();
         {
             // Whoever failed last is asked last.

@@ -1,5 +1,4 @@
-//! A client of Apache Kafka's protocol: connections, metadata, administration, a producer and an assigned
-//! consumer.
+//! A client of Apache Kafka's protocol: connections, metadata, administration, a producer and a consumer.
 //!
 //! Works with any Kafka cluster and knows nothing of how Millstream's broker does things. Configuration
 //! has Kafka's names and defaults. Every failure is an [`Error`], which says whether trying again can help.
@@ -29,7 +28,10 @@ pub use admin::{
     TransactionDescription, TransactionFilter, TransactionListing, UpgradeType,
 };
 pub use client::Client;
-pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, OffsetReset, ProducerConfig};
+pub use config::{
+    Acks, ClientConfig, Configuration, ConsumerConfig, IsolationLevel, MetadataRecovery, OffsetReset,
+    ProducerConfig,
+};
 pub use connection::{Connection, FRAMES};
 pub use consumer::{
     AssignmentStrategy, Commit, Consumer, ConsumerEvent, ConsumerRecord, ConsumerWaker, Progress,

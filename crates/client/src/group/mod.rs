@@ -280,6 +280,9 @@ fn check(config: &GroupConfig) -> Result<()> {
     if config.group_instance_id.as_ref().is_some_and(String::is_empty) {
         return Err(Error::config("group.instance.id", "must not be empty"));
     }
+    if config.heartbeat_interval.is_zero() {
+        return Err(Error::config("heartbeat.interval.ms", "must be at least 1"));
+    }
     if config.heartbeat_interval >= config.session_timeout {
         return Err(Error::config(
             "heartbeat.interval.ms",

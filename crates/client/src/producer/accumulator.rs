@@ -94,6 +94,7 @@ struct Limits {
     max_in_flight: usize,
     max_request_size: usize,
     delivery_timeout: Duration,
+    retries: u32,
     retry_backoff: Duration,
     retry_backoff_max: Duration,
 }
@@ -116,11 +117,12 @@ impl<W> Accumulator<W> {
                 linger: config.linger,
                 batch_size: config.batch_size,
                 compression: config.compression_type,
-                compression_level: config.compression_level,
+                compression_level: config.compression_level(),
                 transactional: config.transactional_id.is_some(),
                 max_in_flight: config.max_in_flight,
                 max_request_size: config.max_request_size,
                 delivery_timeout: config.delivery_timeout,
+                retries: config.retries,
                 retry_backoff,
                 retry_backoff_max,
             },
@@ -330,11 +332,12 @@ impl<W> Accumulator<W> {
             }
         }
         let expired = now >= batch.created + self.config.delivery_timeout;
-        if expired {
+        if expired || batch.attempts > self.config.retries {
             let batch = queue.closed.remove(index).expect("the caller's index");
             self.renumber |= idempotent && batch.sequence.is_some();
             let limit = self.config.delivery_timeout;
-            return refused(partition, batch, &late(partition, limit, Some(error)));
+            let reason = if expired { late(partition, limit, Some(error)) } else { error };
+            return refused(partition, batch, &reason);
         }
         let doubled =
             self.config.retry_backoff * 2u32.saturating_pow(batch.attempts.saturating_sub(1).min(16));

@@ -15,14 +15,17 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
 use millstream_record::{BatchBuilder, Header};
 use millstream_types::{ErrorCode, Offset, PartitionId, TimestampMs, TopicName, TopicPartition, Uuid};
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::timeout,
+};
 
 pub use self::transaction::ConsumerGroupMetadata;
 use self::{
@@ -96,7 +99,7 @@ pub struct Producer {
 
 impl Producer {
     pub fn new(client: Client, config: ProducerConfig) -> Result<Self> {
-        config.check()?;
+        let config = config.checked(client.config())?;
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let timeout = config.transaction_timeout;
         let transactions = config.transactional_id.clone().map(|id| Arc::new(Transactions::new(id, timeout)));
@@ -119,8 +122,9 @@ impl Producer {
         let limit = self.config.max_request_size.min(self.config.buffer_memory);
         let too_large = Error::RecordTooLarge { bytes, limit };
         let permits = u32::try_from(bytes).ok().filter(|_| bytes <= limit).ok_or(too_large)?;
+        let started = Instant::now();
         let partition = self.choose(&topic, partition, key.as_deref(), bytes).await?;
-        let memory = Arc::clone(&self.memory).acquire_many_owned(permits).await.map_err(|_| CLOSED)?;
+        let memory = self.reserve(permits, started).await?;
         let (fate, delivery) = oneshot::channel();
         let append = Append {
             partition: TopicPartition::new(topic, partition),
@@ -130,6 +134,22 @@ impl Producer {
         };
         self.commands.send(Command::Append(append)).await.map_err(|_| CLOSED)?;
         Ok(Delivery(delivery))
+    }
+
+    /// A share of `buffer.memory`, waited for until `max.block.ms` after `started`.
+    async fn reserve(&self, permits: u32, started: Instant) -> Result<OwnedSemaphorePermit> {
+        // Mostly there is room, and then no timer is set.
+        if let Ok(memory) = Arc::clone(&self.memory).try_acquire_many_owned(permits) {
+            return Ok(memory);
+        }
+        let room = Arc::clone(&self.memory).acquire_many_owned(permits);
+        let left = self.config.max_block.saturating_sub(started.elapsed());
+        let waited = timeout(left, room).await;
+        waited.map_err(|_| self.blocked("room in buffer.memory"))?.map_err(|_| CLOSED)
+    }
+
+    fn blocked(&self, what: &str) -> Error {
+        Error::Timeout { what: what.to_owned(), limit: self.config.max_block, last: None }
     }
 
     async fn choose(
@@ -142,9 +162,13 @@ impl Producer {
         let metadata = self.client.metadata();
         let count = match metadata.topic(topic) {
             Some(known) => known.partitions.len(),
-            None => self.client.topic(topic).await?.partitions.len(),
+            None => {
+                let known = timeout(self.config.max_block, self.client.topic(topic)).await;
+                known.map_err(|_| self.blocked(&format!("metadata of topic {topic}")))??.partitions.len()
+            }
         };
         let count = u32::try_from(count).unwrap_or(0);
+        let key = key.filter(|_| !self.config.partitioner_ignore_keys);
         match wanted {
             Some(partition) if u32::try_from(partition.0).is_ok_and(|index| index < count) => Ok(partition),
             None if count > 0 => {

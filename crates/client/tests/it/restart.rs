@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use millstream_client::{
-    Client, ClientConfig, Consumer, ConsumerConfig, Error, NewTopic, Producer, ProducerConfig, ProducerRecord,
+    Client, ClientConfig, Consumer, ConsumerConfig, Error, MetadataRecovery, NewTopic, Producer,
+    ProducerConfig, ProducerRecord,
 };
 use millstream_testkit::{Target, TargetOptions};
 use millstream_types::{Offset, PartitionId, TopicName};
@@ -73,7 +74,10 @@ async fn a_client_whose_brokers_are_all_gone_asks_the_bootstrap_servers_again() 
     let servers = format!("{},{}", first.bootstrap(), second.bootstrap());
     let start = |rebootstrap| {
         let limit = if rebootstrap { 60 * SECOND } else { 2 * SECOND };
-        let config = ClientConfig { rebootstrap, default_api_timeout: limit, ..ClientConfig::new(&servers) };
+        let metadata_recovery =
+            if rebootstrap { MetadataRecovery::Rebootstrap } else { MetadataRecovery::None };
+        let config =
+            ClientConfig { metadata_recovery, default_api_timeout: limit, ..ClientConfig::new(&servers) };
         Client::new(config).unwrap()
     };
     let (again, never) = (start(true), start(false));
