@@ -15,6 +15,7 @@ mod group;
 mod metadata;
 mod metrics;
 mod producer;
+mod transport;
 
 pub use admin::{
     AclBinding, AclEntry, AclOperation, AclPatternType, AclPermission, AclResource, AclResourceType,
