@@ -24,7 +24,7 @@ use crate::{
     Broker, ClientConfig, Connection, Error, Metadata, Result, Topic,
     admin::Admin,
     coordinator::Coordinators,
-    metrics::{Network, Report},
+    metrics::{Network, Report, Windows},
 };
 
 /// In DescribeCluster: tell of controllers, where 1 would be brokers.
@@ -111,12 +111,13 @@ impl Client {
         if let Some(bad) = config.bootstrap().iter().find(|address| !is_address(address)) {
             return Err(Error::config("bootstrap.servers", format!("{bad:?} is not of the form host:port")));
         }
+        let network = Network::new(Windows::of(&config));
         let shared = Shared {
             config,
             metadata: Mutex::default(),
             connections: Mutex::default(),
             failed: Mutex::default(),
-            network: Network::default(),
+            network,
             coordinators: Mutex::default(),
             lanes: AtomicU64::new(0),
         };
@@ -132,6 +133,11 @@ impl Client {
         let mut report = Report::new(role, &self.config().client_id);
         report.add_network(&self.shared.network);
         report
+    }
+
+    /// How long ago the cluster was last asked, if it ever was.
+    pub(crate) fn metadata_age(&self) -> Option<Duration> {
+        self.shared.metadata.lock().fetched.map(|fetched| fetched.elapsed())
     }
 
     pub fn admin(&self) -> Admin {
@@ -341,7 +347,7 @@ impl Client {
                 self.metadata().brokers.get(id).map(Broker::address).ok_or_else(unknown)?
             }
         };
-        let counters = self.shared.network.node(match &peer {
+        let meters = self.shared.network.node(match &peer {
             Peer::Broker(id) => Some(*id),
             Peer::Bootstrap(_) => None,
         });
@@ -355,7 +361,7 @@ impl Client {
             Arc::clone(cell)
         };
         let connected = cell
-            .get_or_try_init(|| Connection::connect_counted(&address, self.config(), counters))
+            .get_or_try_init(|| Connection::connect_counted(&address, self.config(), meters))
             .await
             .cloned();
         let mut failed = self.shared.failed.lock();

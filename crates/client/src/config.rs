@@ -13,7 +13,7 @@ use millstream_config::{Scope, all, nearest, parse_properties};
 use self::values::keys;
 pub use self::{
     consumer::{ConsumerConfig, IsolationLevel, OffsetReset},
-    producer::{Acks, ProducerConfig},
+    producer::{Acks, Partitioner, ProducerConfig},
 };
 use crate::{Error, Result};
 

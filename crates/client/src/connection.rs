@@ -29,7 +29,7 @@ use tokio::{
 
 use crate::{
     ClientConfig, Error, Result,
-    metrics::NodeCounters,
+    metrics::{NodeMeters, Windows},
     transport::{self, ByteStream},
 };
 
@@ -76,6 +76,8 @@ struct Outgoing {
 #[derive(Debug)]
 struct Waiting {
     correlation_id: i32,
+    /// When it was put in line, and then when it was written.
+    written: Instant,
     reply: oneshot::Sender<Result<Bytes>>,
 }
 
@@ -84,16 +86,17 @@ type Queue = Arc<Mutex<VecDeque<Waiting>>>;
 impl Connection {
     /// Connects to `host:port`, learns what the broker speaks and says who this client is.
     pub async fn connect(address: &str, config: &ClientConfig) -> Result<Self> {
-        Self::connect_counted(address, config, Arc::default()).await
+        let meters = Arc::new(NodeMeters::new(Windows::of(config)));
+        Self::connect_counted(address, config, meters).await
     }
 
     pub(crate) async fn connect_counted(
         address: &str,
         config: &ClientConfig,
-        counters: Arc<NodeCounters>,
+        meters: Arc<NodeMeters>,
     ) -> Result<Self> {
         let stream = transport::open(address, config).await?;
-        let mut connection = Self::over(stream, address, config, counters);
+        let mut connection = Self::over(stream, address, config, meters);
         let answer = connection.negotiate().await?;
         let ranges = answer.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
         connection.versions = Arc::new(ranges.collect());
@@ -101,11 +104,11 @@ impl Connection {
         Ok(connection)
     }
 
-    fn over(stream: ByteStream, address: &str, config: &ClientConfig, counters: Arc<NodeCounters>) -> Self {
+    fn over(stream: ByteStream, address: &str, config: &ClientConfig, meters: Arc<NodeMeters>) -> Self {
         let (outgoing, requests) = mpsc::channel(OUTGOING_MAX);
         let give_up = Arc::new(Notify::new());
         let idle_max = config.connections_max_idle;
-        tokio::spawn(run(stream, requests, Arc::clone(&give_up), address.to_owned(), idle_max, counters));
+        tokio::spawn(run(stream, requests, Arc::clone(&give_up), address.to_owned(), idle_max, meters));
         let shared = Shared {
             address: address.to_owned(),
             client_id: config.client_id.clone(),
@@ -214,7 +217,7 @@ impl Connection {
             let what = format!("{} to {}", R::NAME, connection.address());
             Error::Timeout { what, limit, last: None }
         };
-        let waiting = Some(Waiting { correlation_id, reply });
+        let waiting = Some(Waiting { correlation_id, written: Instant::now(), reply });
         timeout_at(deadline, self.enqueue(Outgoing { frame, waiting })).await.map_err(|_| late(self))??;
         Ok(async move {
             let answered = timeout_at(deadline, answer).await.map_err(|_| late(&connection))?;
@@ -297,19 +300,20 @@ async fn run(
     give_up: Arc<Notify>,
     address: String,
     idle_max: Duration,
-    counters: Arc<NodeCounters>,
+    meters: Arc<NodeMeters>,
 ) {
-    counters.connections_created.add(1);
+    meters.connections_created.count(1);
     let ByteStream { read, write } = stream;
     let waiting = Queue::default();
     let reason = tokio::select! {
-        reason = write_requests(write, &mut requests, &waiting, idle_max, &counters) => reason,
-        reason = read_answers(read, &waiting, &counters) => reason,
+        reason = write_requests(write, &mut requests, &waiting, idle_max, &meters) => reason,
+        reason = read_answers(read, &waiting, &meters) => reason,
         () = give_up.notified() => "a request went unanswered for too long".to_owned(),
     };
-    counters.connections_closed.add(1);
+    meters.connections_closed.count(1);
     requests.close();
     let mut left: Vec<Waiting> = std::mem::take(&mut *waiting.lock()).into();
+    meters.in_flight.subtract(left.len());
     while let Ok(outgoing) = requests.try_recv() {
         left.extend(outgoing.waiting);
     }
@@ -328,7 +332,7 @@ async fn write_requests(
     requests: &mut mpsc::Receiver<Outgoing>,
     waiting: &Queue,
     idle_max: Duration,
-    counters: &NodeCounters,
+    meters: &NodeMeters,
 ) -> String {
     let mut stream = BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream);
     loop {
@@ -339,10 +343,13 @@ async fn write_requests(
             Err(_) => continue,
         };
         // Before the bytes, for the answer may be quicker than the next line.
-        waiting.lock().extend(outgoing.waiting);
-        counters.requests.add(1);
+        if let Some(mut unanswered) = outgoing.waiting {
+            unanswered.written = Instant::now();
+            meters.in_flight.add(1);
+            waiting.lock().push_back(unanswered);
+        }
+        meters.requests.count(outgoing.frame.iter().map(|segment| segment.len()).sum());
         for segment in outgoing.frame {
-            counters.outgoing_bytes.add(segment.len());
             if let Err(error) = stream.write_all(&segment).await {
                 return error.to_string();
             }
@@ -355,18 +362,13 @@ async fn write_requests(
     }
 }
 
-async fn read_answers(
-    mut stream: impl AsyncRead + Unpin,
-    waiting: &Queue,
-    counters: &NodeCounters,
-) -> String {
+async fn read_answers(mut stream: impl AsyncRead + Unpin, waiting: &Queue, meters: &NodeMeters) -> String {
     loop {
         let frame = match read_frame(&mut stream).await {
             Ok(frame) => frame,
             Err(reason) => return reason,
         };
-        counters.responses.add(1);
-        counters.incoming_bytes.add(frame.len() + LENGTH_BYTES);
+        meters.responses.count(frame.len() + LENGTH_BYTES);
         let Some(head) = waiting.lock().pop_front() else {
             return "an answer that nobody asked for".to_owned();
         };
@@ -375,6 +377,8 @@ async fn read_answers(
             waiting.lock().push_front(head);
             return format!("an answer with correlation id {id:?} out of turn");
         }
+        meters.in_flight.subtract(1);
+        meters.latency.took(head.written.elapsed());
         // The caller may have given up.
         head.reply.send(Ok(frame)).ok();
     }

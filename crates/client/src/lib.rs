@@ -31,7 +31,7 @@ pub use admin::{
 pub use client::Client;
 pub use config::{
     Acks, ClientConfig, Configuration, ConsumerConfig, IsolationLevel, MetadataRecovery, OffsetReset,
-    ProducerConfig,
+    Partitioner, ProducerConfig,
 };
 pub use connection::{Connection, FRAMES};
 pub use consumer::{

@@ -42,6 +42,28 @@ impl FromStr for Acks {
     }
 }
 
+/// How a key becomes a partition. Keyless records go to one partition until a batch's worth has gone there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Partitioner {
+    /// As Java's producer: `murmur2_random`.
+    #[default]
+    Murmur2,
+    /// As librdkafka's: `consistent_random`.
+    Crc32,
+}
+
+impl FromStr for Partitioner {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "murmur2_random" => Ok(Self::Murmur2),
+            "consistent_random" => Ok(Self::Crc32),
+            other => Err(format!("{other:?} is not murmur2_random or consistent_random")),
+        }
+    }
+}
+
 keys! {
     /// What a producer has beside a [`ClientConfig`].
     pub struct ProducerConfig of Producer {
@@ -66,6 +88,8 @@ keys! {
         pub max_block: Duration = "max.block.ms",
         /// `send` waits while this many bytes are on their way.
         pub buffer_memory: usize = "buffer.memory",
+        /// How a key becomes a partition.
+        pub partitioner: Partitioner = "partitioner",
         /// Whether records with a key are spread as those without one are.
         pub partitioner_ignore_keys: bool = "partitioner.ignore.keys",
         /// Records are written in transactions, and whoever had the id before is fenced.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use millstream_config::{ConfigError, Definition, Effect, Scope, Value, find};
 use millstream_record::Compression;
 
-use super::{Acks, IsolationLevel, OffsetReset};
+use super::{Acks, IsolationLevel, OffsetReset, Partitioner};
 use crate::{AssignmentStrategy, Error, Result};
 
 /// What a negative number of milliseconds means in Kafka: longer than any program runs.
@@ -208,7 +208,7 @@ macro_rules! texts {
         })*
     };
 }
-texts!(Acks, IsolationLevel, OffsetReset, super::MetadataRecovery);
+texts!(Acks, IsolationLevel, OffsetReset, Partitioner, super::MetadataRecovery);
 
 impl FromValue for Vec<AssignmentStrategy> {
     fn from_value(value: Option<Value>) -> Result<Self, String> {

@@ -100,8 +100,7 @@ impl Meter {
             if samples.windows.len() == self.windows.count {
                 samples.windows.pop_front();
             }
-            let empty =
-                Sample { began: now, last: now, events: 0.0, sum: 0.0, max: f64::MIN, min: f64::MAX };
+            let empty = Sample { began: now, last: now, events: 0.0, sum: 0.0, max: f64::MIN, min: f64::MAX };
             samples.windows.push_back(empty);
         }
         let sample = samples.windows.back_mut().expect("one was added just now if there was none");
@@ -114,10 +113,6 @@ impl Meter {
     /// When the last event was.
     pub(crate) fn last(&self) -> Option<Instant> {
         self.samples.lock().last
-    }
-
-    pub(crate) fn read(&self) -> Reading {
-        self.read_at(Instant::now())
     }
 
     pub(crate) fn read_at(&self, now: Instant) -> Reading {

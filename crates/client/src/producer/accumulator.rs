@@ -23,7 +23,7 @@ use millstream_types::{
 };
 
 use super::queue::{Batch, BatchId, OpenBatch, Queue, State};
-use crate::{Error, config::ProducerConfig};
+use crate::{Error, config::ProducerConfig, metrics::BatchFigures};
 
 /// What is to be appended; topic and partition are already chosen.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ pub(crate) struct Fate<W> {
 pub(crate) struct Dispatch {
     pub(crate) broker: BrokerId,
     pub(crate) batches: Vec<(TopicPartition, BatchId, Bytes)>,
+    /// Of each of the batches.
+    pub(crate) figures: Vec<BatchFigures>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,15 +208,18 @@ impl<W> Accumulator<W> {
             if !joins && *in_flight >= self.config.max_in_flight {
                 continue;
             }
-            let Some((id, bytes)) = self.take_next(now, &partition, broker) else { continue };
+            let Some((id, bytes, figures)) = self.take_next(now, &partition, broker) else { continue };
             let size = if joins { size } else { 0 };
             bytes_begun.insert(broker, size + bytes.len());
             let batch = (partition, id, bytes);
             match dispatches.iter_mut().rfind(|dispatch| joins && dispatch.broker == broker) {
-                Some(begun) => begun.batches.push(batch),
+                Some(begun) => {
+                    begun.batches.push(batch);
+                    begun.figures.push(figures);
+                }
                 None => {
                     *self.requests_in_flight.entry(broker).or_default() += 1;
-                    dispatches.push(Dispatch { broker, batches: vec![batch] });
+                    dispatches.push(Dispatch { broker, batches: vec![batch], figures: vec![figures] });
                 }
             }
         }
@@ -227,7 +232,7 @@ impl<W> Accumulator<W> {
         now: Instant,
         partition: &TopicPartition,
         broker: BrokerId,
-    ) -> Option<(BatchId, Bytes)> {
+    ) -> Option<(BatchId, Bytes, BatchFigures)> {
         let queue = self.queues.get_mut(partition)?;
         if queue.backoff_until.is_some_and(|until| now < until) {
             return None;
@@ -257,7 +262,7 @@ impl<W> Accumulator<W> {
         batch.attempts += 1;
         batch.ordinal = queue.sent;
         queue.sent += 1;
-        Some((batch.id, batch.bytes.clone()))
+        Some((batch.id, batch.bytes.clone(), batch.figures(now)))
     }
 
     /// Takes a request off its broker's count; its batches are answered one by one.

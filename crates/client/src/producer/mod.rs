@@ -31,10 +31,14 @@ pub use self::transaction::ConsumerGroupMetadata;
 use self::{
     accumulator::NewRecord,
     partitioner::Partitioner,
-    sender::{Append, Command, Counters, Waiter},
+    sender::{Append, Command, Waiter},
     transaction::Transactions,
 };
-use crate::{Client, Error, Metric, Result, config::ProducerConfig};
+use crate::{
+    Client, Error, Metric, Result,
+    config::ProducerConfig,
+    metrics::{ProducerMeters, Windows},
+};
 
 /// Records that may wait for the sending task; more wait in `send`.
 const COMMANDS_MAX: usize = 1024;
@@ -94,7 +98,7 @@ pub struct Producer {
     memory: Arc<Semaphore>,
     /// With a `transactional.id`.
     transactions: Option<Arc<Transactions>>,
-    counters: Arc<Counters>,
+    meters: Arc<ProducerMeters>,
 }
 
 impl Producer {
@@ -103,14 +107,14 @@ impl Producer {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let timeout = config.transaction_timeout;
         let transactions = config.transactional_id.clone().map(|id| Arc::new(Transactions::new(id, timeout)));
-        let counters: Arc<Counters> = Arc::default();
-        let (sends, counts) = (transactions.clone(), Arc::clone(&counters));
+        let meters = Arc::new(ProducerMeters::new(Windows::of(client.config())));
+        let (sends, counts) = (transactions.clone(), Arc::clone(&meters));
         tokio::spawn(sender::run(client.clone(), config.clone(), sends, counts, received));
         let memory = Arc::new(Semaphore::new(config.buffer_memory.min(Semaphore::MAX_PERMITS)));
         // Any number will do; producers that start together should not all start with one partition.
         let start = Uuid::random().0 as u32;
-        let partitioner = Mutex::new(Partitioner::new(start));
-        Ok(Self { client, config, commands, partitioner, memory, transactions, counters })
+        let partitioner = Mutex::new(Partitioner::new(start, config.partitioner));
+        Ok(Self { client, config, commands, partitioner, memory, transactions, meters })
     }
 
     /// Hands a record over. Returns as soon as there is room for it in `buffer.memory`; the [`Delivery`]
@@ -144,7 +148,14 @@ impl Producer {
         }
         let room = Arc::clone(&self.memory).acquire_many_owned(permits);
         let left = self.config.max_block.saturating_sub(started.elapsed());
+        self.meters.waiting.add(1);
+        let waiting = Instant::now();
         let waited = timeout(left, room).await;
+        self.meters.waiting.subtract(1);
+        self.meters.waited_for_buffer(waiting.elapsed());
+        if waited.is_err() {
+            self.meters.buffer_exhausted();
+        }
         waited.map_err(|_| self.blocked("room in buffer.memory"))?.map_err(|_| CLOSED)
     }
 
@@ -163,7 +174,9 @@ impl Producer {
         let count = match metadata.topic(topic) {
             Some(known) => known.partitions.len(),
             None => {
+                let waiting = Instant::now();
                 let known = timeout(self.config.max_block, self.client.topic(topic)).await;
+                self.meters.waited_for_metadata(waiting.elapsed());
                 known.map_err(|_| self.blocked(&format!("metadata of topic {topic}")))??.partitions.len()
             }
         };
@@ -188,21 +201,25 @@ impl Producer {
     pub async fn flush(&self) -> Result<()> {
         let (done, flushed) = oneshot::channel();
         self.commands.send(Command::Flush(done)).await.map_err(|_| CLOSED)?;
-        flushed.await.map_err(|_| CLOSED)
+        let waiting = Instant::now();
+        let outcome = flushed.await.map_err(|_| CLOSED);
+        self.meters.flushed(waiting.elapsed());
+        outcome
     }
 
     /// What it has done so far, and what its client has sent and received, by Kafka's names.
     pub fn metrics(&self) -> Vec<Metric> {
         let mut report = self.client.report("producer");
         let (all, free) = (self.config.buffer_memory, self.memory.available_permits());
+        let metadata_age = self.client.metadata_age().unwrap_or_default().as_secs_f64();
         for (name, value) in [
-            ("record-send-total", self.counters.records_sent.get()),
-            ("record-error-total", self.counters.record_errors.get()),
             ("buffer-total-bytes", all as f64),
             ("buffer-available-bytes", free as f64),
+            ("metadata-age", metadata_age),
         ] {
             report.add("metrics", name, value);
         }
+        self.meters.report(&mut report);
         report.finish()
     }
 

@@ -8,7 +8,7 @@ use millstream_record::{BatchBuilder, BatchOptions, ProducerInfo, RecordBatch, b
 use millstream_types::{BrokerId, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 use super::accumulator::NewRecord;
-use crate::Result;
+use crate::{Result, metrics::BatchFigures};
 
 /// Which closed batch, for as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +40,8 @@ pub(super) enum State {
 pub(super) struct Batch<W> {
     pub(super) id: BatchId,
     pub(super) bytes: Bytes,
+    /// Its size before it was compressed.
+    plain_bytes: usize,
     pub(super) pending: Vec<Pending<W>>,
     /// When its first record came; linger and delivery timeout count from here.
     pub(super) created: Instant,
@@ -92,15 +94,22 @@ impl<W> OpenBatch<W> {
     }
 
     pub(super) fn close(self, id: BatchId) -> Batch<W> {
-        Batch::new(id, self.builder.build(), self.pending, self.created)
+        let plain_bytes = self.builder.size_in_bytes();
+        Batch::new(id, (self.builder.build(), plain_bytes), self.pending, self.created)
     }
 }
 
 impl<W> Batch<W> {
-    fn new(id: BatchId, bytes: Bytes, pending: Vec<Pending<W>>, created: Instant) -> Self {
+    fn new(
+        id: BatchId,
+        (bytes, plain_bytes): (Bytes, usize),
+        pending: Vec<Pending<W>>,
+        created: Instant,
+    ) -> Self {
         Self {
             id,
             bytes,
+            plain_bytes,
             pending,
             created,
             state: State::Queued,
@@ -113,6 +122,17 @@ impl<W> Batch<W> {
 
     pub(super) fn is_in_flight(&self) -> bool {
         self.state != State::Queued
+    }
+
+    /// As it is sent just now.
+    pub(super) fn figures(&self, now: Instant) -> BatchFigures {
+        BatchFigures {
+            records: self.pending.len(),
+            bytes: self.bytes.len(),
+            plain_bytes: self.plain_bytes,
+            queued: now.saturating_duration_since(self.created),
+            is_retry: self.attempts > 1,
+        }
     }
 
     pub(super) fn record_count(&self) -> i32 {
@@ -145,7 +165,8 @@ impl<W> Batch<W> {
             for record in records {
                 builder.push(record);
             }
-            builder.build()
+            let plain_bytes = builder.size_in_bytes();
+            (builder.build(), plain_bytes)
         };
         let (first, second) = opened.records.split_at(half);
         let mut pending = self.pending;

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     Client, Error, Result,
     config::{ProducerConfig, as_millis_i32},
-    metrics::Counter,
+    metrics::ProducerMeters,
 };
 
 /// Records taken from the channel before batches are looked at again.
@@ -60,13 +60,6 @@ pub(super) struct Waiter {
     pub(super) _memory: OwnedSemaphorePermit,
 }
 
-/// What becomes of records.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) records_sent: Counter,
-    pub(super) record_errors: Counter,
-}
-
 /// What a task of the sender's came back with.
 enum Done {
     Produced { broker: BrokerId, answers: Vec<(TopicPartition, BatchId, Answer)> },
@@ -79,7 +72,7 @@ struct Sender {
     client: Client,
     config: ProducerConfig,
     transactions: Option<Arc<Transactions>>,
-    counters: Arc<Counters>,
+    meters: Arc<ProducerMeters>,
     accumulator: Accumulator<Waiter>,
     tasks: JoinSet<Done>,
     /// By broker: is over when the last request for it is on its connection, so that the next may go.
@@ -100,7 +93,7 @@ pub(super) async fn run(
     client: Client,
     config: ProducerConfig,
     transactions: Option<Arc<Transactions>>,
-    counters: Arc<Counters>,
+    meters: Arc<ProducerMeters>,
     mut commands: mpsc::Receiver<Command>,
 ) {
     let backoff = (client.config().retry_backoff, client.config().retry_backoff_max);
@@ -109,7 +102,7 @@ pub(super) async fn run(
         client,
         config,
         transactions,
-        counters,
+        meters,
         tasks: JoinSet::new(),
         turns: BTreeMap::new(),
         asking_identity: false,
@@ -214,9 +207,10 @@ impl Sender {
     }
 
     fn deliver(&self, fates: Vec<Fate<Waiter>>) {
-        let written = fates.iter().filter(|fate| fate.result.is_ok()).count();
-        self.counters.records_sent.add(written);
-        self.counters.record_errors.add(fates.len() - written);
+        for of_one in fates.chunk_by(|one, other| one.partition == other.partition) {
+            let written = of_one.iter().filter(|fate| fate.result.is_ok()).count();
+            self.meters.settled(&of_one[0].partition.topic, written, of_one.len() - written);
+        }
         for fate in fates {
             let result = fate.result.map(|(offset, timestamp)| RecordMetadata {
                 partition: fate.partition,
@@ -265,6 +259,8 @@ impl Sender {
         };
         let leader = |partition: &TopicPartition| metadata.leader(partition).filter(|_| may_go(partition));
         for dispatch in self.accumulator.dispatch(now, leader) {
+            let topics = dispatch.batches.iter().map(|(partition, ..)| &partition.topic);
+            self.meters.request(topics.zip(dispatch.figures.iter().copied()));
             let client = self.client.clone();
             let terms = Terms {
                 acks: self.config.acks,

@@ -268,6 +268,25 @@ fn records_linger_unless_the_batch_is_full_or_flushed() {
 }
 
 #[test]
+fn a_batch_is_sent_again_as_often_as_retries_says() {
+    let mut machine = accumulator(|config| {
+        (config.linger, config.enable_idempotence, config.retries) = (Duration::ZERO, false, 2);
+    });
+    let mut now = Instant::now();
+    machine.append(now, &partition(0), &record(1), 1);
+    for attempt in 0..3 {
+        let (_, id, _) = only(machine.dispatch(now, |_| Some(LEADER)));
+        machine.request_done(LEADER);
+        let lost = Error::kafka(ErrorCode::NotLeaderOrFollower, "t-0", None);
+        let fates = machine.answer(now, &partition(0), id, Answer::Failed(lost.clone()));
+        let results: Vec<_> = fates.into_iter().map(|fate| fate.result).collect();
+        assert_eq!(results, if attempt < 2 { vec![] } else { vec![Err(lost)] });
+        now += Duration::from_secs(5);
+    }
+    assert!(machine.is_empty());
+}
+
+#[test]
 fn without_a_leader_records_wait_until_they_expire() {
     let now = Instant::now();
     let mut machine = accumulator(|config| config.enable_idempotence = false);

@@ -177,6 +177,8 @@ pub(super) const PRODUCER: &[Definition] = &[
         .doc("How many requests to one broker may be without an answer."),
     producer("max.request.size", Int, "1048576").at_least(0)
         .doc("The largest record that is taken, and the most that one request holds of several."),
+    producer("partitioner", String, "murmur2_random").one_of(&["murmur2_random", "consistent_random"])
+        .doc("How a key becomes a partition: as with Java's clients (`murmur2_random`) or as librdkafka does unless told otherwise (`consistent_random`, by CRC-32). librdkafka's key, which Kafka's clients do not have."),
     producer("partitioner.ignore.keys", Boolean, "false")
         .doc("Whether records with a key are spread as those without one are."),
     producer("retries", Int, "2147483647").high().between(0, 2_147_483_647)
