@@ -24,7 +24,7 @@ use crate::{
     Broker, ClientConfig, Connection, Error, Metadata, Result, Topic,
     admin::Admin,
     coordinator::Coordinators,
-    metrics::{Network, Report},
+    metrics::{Network, Report, Windows},
 };
 
 /// In DescribeCluster: tell of controllers, where 1 would be brokers.
@@ -105,18 +105,19 @@ struct Cached {
 impl Client {
     /// Nothing is connected yet; the first call does that.
     pub fn new(config: ClientConfig) -> Result<Self> {
-        if config.bootstrap_servers.is_empty() {
+        if config.bootstrap().is_empty() {
             return Err(Error::config("bootstrap.servers", "no address given"));
         }
-        if let Some(bad) = config.bootstrap_servers.iter().find(|address| !is_address(address)) {
+        if let Some(bad) = config.bootstrap().iter().find(|address| !is_address(address)) {
             return Err(Error::config("bootstrap.servers", format!("{bad:?} is not of the form host:port")));
         }
+        let network = Network::new(Windows::of(&config));
         let shared = Shared {
             config,
             metadata: Mutex::default(),
             connections: Mutex::default(),
             failed: Mutex::default(),
-            network: Network::default(),
+            network,
             coordinators: Mutex::default(),
             lanes: AtomicU64::new(0),
         };
@@ -132,6 +133,11 @@ impl Client {
         let mut report = Report::new(role, &self.config().client_id);
         report.add_network(&self.shared.network);
         report
+    }
+
+    /// How long ago the cluster was last asked, if it ever was.
+    pub(crate) fn metadata_age(&self) -> Option<Duration> {
+        self.shared.metadata.lock().fetched.map(|fetched| fetched.elapsed())
     }
 
     pub fn admin(&self) -> Admin {
@@ -200,7 +206,7 @@ impl Client {
         names: Option<Vec<TopicName>>,
         create: bool,
     ) -> Result<MetadataResponse> {
-        if self.config().bootstraps_controllers {
+        if self.config().bootstraps_controllers() {
             return self.fetch_controllers().await;
         }
         let topic =
@@ -238,7 +244,7 @@ impl Client {
     /// Begins with the bootstrap servers again (KIP-899, KIP-1102). Topics are still known by their ids and
     /// epochs, so that the news is not taken for older than it is.
     fn forget_brokers(&self, reason: &str) {
-        if !self.config().rebootstrap {
+        if !self.config().rebootstraps() {
             return;
         }
         tracing::info!(reason, "asking the bootstrap servers again");
@@ -296,8 +302,8 @@ impl Client {
             return Ok(connection);
         }
         let known: Vec<BrokerId> = self.metadata().brokers.keys().copied().collect();
-        let bootstrap = self.config().bootstrap_servers.iter().cloned().map(Peer::Bootstrap);
-        let bootstrap = bootstrap.filter(|_| known.is_empty() || self.config().rebootstrap);
+        let bootstrap = self.config().bootstrap().iter().cloned().map(Peer::Bootstrap);
+        let bootstrap = bootstrap.filter(|_| known.is_empty() || self.config().rebootstraps());
         let mut peers: Vec<Peer> = known.iter().copied().map(Peer::Broker).chain(bootstrap).collect();
         {
             // Whoever failed last is asked last.
@@ -346,7 +352,7 @@ impl Client {
                 self.metadata().brokers.get(id).map(Broker::address).ok_or_else(unknown)?
             }
         };
-        let counters = self.shared.network.node(match &peer {
+        let meters = self.shared.network.node(match &peer {
             Peer::Broker(id) => Some(*id),
             Peer::Bootstrap(_) => None,
         });
@@ -360,7 +366,7 @@ impl Client {
             Arc::clone(cell)
         };
         let connected = cell
-            .get_or_try_init(|| Connection::connect_counted(&address, self.config(), counters))
+            .get_or_try_init(|| Connection::connect_counted(&address, self.config(), meters))
             .await
             .cloned();
         let mut failed = self.shared.failed.lock();

@@ -1,5 +1,5 @@
-//! One TCP connection to one broker: frames, correlation ids, pipelined requests, the negotiated API
-//! versions. Knows nothing of clusters.
+//! One connection to one broker: frames, correlation ids, pipelined requests, the negotiated API
+//! versions. Knows nothing of clusters, nor of what its bytes go over (`transport`).
 //!
 //! Brokers answer the requests of a connection in their order, so the requests under way form a queue and
 //! an answer that does not fit its head ends the connection. A request that goes unanswered for too long
@@ -22,16 +22,16 @@ use millstream_protocol::{
 use millstream_types::{ErrorCode, codec::Message};
 use parking_lot::Mutex;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, BufWriter},
-    net::{
-        TcpStream, lookup_host,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter},
     sync::{Notify, mpsc, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::{ClientConfig, Error, Result, metrics::NodeCounters};
+use crate::{
+    ClientConfig, Error, Result,
+    metrics::{NodeMeters, Windows},
+    transport::{self, ByteStream},
+};
 
 /// The target of the `tracing` events (level TRACE) that tell of frames: `address`, `api` by its key, `version`,
 /// `correlation_id`, `is_answer`, and `frame` without its length.
@@ -76,49 +76,39 @@ struct Outgoing {
 #[derive(Debug)]
 struct Waiting {
     correlation_id: i32,
+    /// When it was put in line, and then when it was written.
+    written: Instant,
     reply: oneshot::Sender<Result<Bytes>>,
 }
 
 type Queue = Arc<Mutex<VecDeque<Waiting>>>;
 
 impl Connection {
-    /// Connects to `host:port` and learns what the broker speaks. Of a name with several addresses, the first
-    /// that answers will do; each is given `socket.connection.setup.timeout.ms`.
+    /// Connects to `host:port`, learns what the broker speaks and says who this client is.
     pub async fn connect(address: &str, config: &ClientConfig) -> Result<Self> {
-        Self::connect_counted(address, config, Arc::default()).await
+        let meters = Arc::new(NodeMeters::new(Windows::of(config)));
+        Self::connect_counted(address, config, meters).await
     }
 
     pub(crate) async fn connect_counted(
         address: &str,
         config: &ClientConfig,
-        counters: Arc<NodeCounters>,
+        meters: Arc<NodeMeters>,
     ) -> Result<Self> {
-        let failed = |reason: String| Error::Connect { address: address.to_owned(), reason };
-        let limit = config.socket_connection_setup_timeout;
-        let late = |_| format!("no answer in {} ms", limit.as_millis());
-        let resolved = timeout(limit, lookup_host(address)).await.map_err(late).map_err(failed)?;
-        let mut connected = Err("the name has no address".to_owned());
-        for each in resolved.map_err(|error| failed(error.to_string()))? {
-            let attempt = timeout(limit, TcpStream::connect(each)).await;
-            connected = attempt.map_err(late).and_then(|attempt| attempt.map_err(|error| error.to_string()));
-            if connected.is_ok() {
-                break;
-            }
-        }
-        let stream = connected.map_err(failed)?;
-        stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
-        let mut connection = Self::over(stream, address, config, counters);
+        let stream = transport::open(address, config).await?;
+        let mut connection = Self::over(stream, address, config, meters);
         let answer = connection.negotiate().await?;
         let ranges = answer.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
         connection.versions = Arc::new(ranges.collect());
+        transport::authenticate(&connection, config).await?;
         Ok(connection)
     }
 
-    fn over(stream: TcpStream, address: &str, config: &ClientConfig, counters: Arc<NodeCounters>) -> Self {
+    fn over(stream: ByteStream, address: &str, config: &ClientConfig, meters: Arc<NodeMeters>) -> Self {
         let (outgoing, requests) = mpsc::channel(OUTGOING_MAX);
         let give_up = Arc::new(Notify::new());
         let idle_max = config.connections_max_idle;
-        tokio::spawn(run(stream, requests, Arc::clone(&give_up), address.to_owned(), idle_max, counters));
+        tokio::spawn(run(stream, requests, Arc::clone(&give_up), address.to_owned(), idle_max, meters));
         let shared = Shared {
             address: address.to_owned(),
             client_id: config.client_id.clone(),
@@ -227,7 +217,7 @@ impl Connection {
             let what = format!("{} to {}", R::NAME, connection.address());
             Error::Timeout { what, limit, last: None }
         };
-        let waiting = Some(Waiting { correlation_id, reply });
+        let waiting = Some(Waiting { correlation_id, written: Instant::now(), reply });
         timeout_at(deadline, self.enqueue(Outgoing { frame, waiting })).await.map_err(|_| late(self))??;
         Ok(async move {
             let answered = timeout_at(deadline, answer).await.map_err(|_| late(&connection))?;
@@ -303,26 +293,27 @@ impl Connection {
     }
 }
 
-/// Owns the socket until either side ends; then everyone who waits learns why.
+/// Owns the stream until either side ends; then everyone who waits learns why.
 async fn run(
-    stream: TcpStream,
+    stream: ByteStream,
     mut requests: mpsc::Receiver<Outgoing>,
     give_up: Arc<Notify>,
     address: String,
     idle_max: Duration,
-    counters: Arc<NodeCounters>,
+    meters: Arc<NodeMeters>,
 ) {
-    counters.connections_created.add(1);
-    let (read, write) = stream.into_split();
+    meters.connections_created.count(1);
+    let ByteStream { read, write } = stream;
     let waiting = Queue::default();
     let reason = tokio::select! {
-        reason = write_requests(write, &mut requests, &waiting, idle_max, &counters) => reason,
-        reason = read_answers(read, &waiting, &counters) => reason,
+        reason = write_requests(write, &mut requests, &waiting, idle_max, &meters) => reason,
+        reason = read_answers(read, &waiting, &meters) => reason,
         () = give_up.notified() => "a request went unanswered for too long".to_owned(),
     };
-    counters.connections_closed.add(1);
+    meters.connections_closed.count(1);
     requests.close();
     let mut left: Vec<Waiting> = std::mem::take(&mut *waiting.lock()).into();
+    meters.in_flight.subtract(left.len());
     while let Ok(outgoing) = requests.try_recv() {
         left.extend(outgoing.waiting);
     }
@@ -337,13 +328,13 @@ async fn run(
 }
 
 async fn write_requests(
-    socket: OwnedWriteHalf,
+    stream: impl AsyncWrite + Unpin,
     requests: &mut mpsc::Receiver<Outgoing>,
     waiting: &Queue,
     idle_max: Duration,
-    counters: &NodeCounters,
+    meters: &NodeMeters,
 ) -> String {
-    let mut socket = BufWriter::with_capacity(WRITE_BUFFER_BYTES, socket);
+    let mut stream = BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream);
     loop {
         let outgoing = match timeout(idle_max, requests.recv()).await {
             Ok(Some(outgoing)) => outgoing,
@@ -352,30 +343,32 @@ async fn write_requests(
             Err(_) => continue,
         };
         // Before the bytes, for the answer may be quicker than the next line.
-        waiting.lock().extend(outgoing.waiting);
-        counters.requests.add(1);
+        if let Some(mut unanswered) = outgoing.waiting {
+            unanswered.written = Instant::now();
+            meters.in_flight.add(1);
+            waiting.lock().push_back(unanswered);
+        }
+        meters.requests.count(outgoing.frame.iter().map(|segment| segment.len()).sum());
         for segment in outgoing.frame {
-            counters.outgoing_bytes.add(segment.len());
-            if let Err(error) = socket.write_all(&segment).await {
+            if let Err(error) = stream.write_all(&segment).await {
                 return error.to_string();
             }
         }
         if requests.is_empty()
-            && let Err(error) = socket.flush().await
+            && let Err(error) = stream.flush().await
         {
             return error.to_string();
         }
     }
 }
 
-async fn read_answers(mut socket: OwnedReadHalf, waiting: &Queue, counters: &NodeCounters) -> String {
+async fn read_answers(mut stream: impl AsyncRead + Unpin, waiting: &Queue, meters: &NodeMeters) -> String {
     loop {
-        let frame = match read_frame(&mut socket).await {
+        let frame = match read_frame(&mut stream).await {
             Ok(frame) => frame,
             Err(reason) => return reason,
         };
-        counters.responses.add(1);
-        counters.incoming_bytes.add(frame.len() + LENGTH_BYTES);
+        meters.responses.count(frame.len() + LENGTH_BYTES);
         let Some(head) = waiting.lock().pop_front() else {
             return "an answer that nobody asked for".to_owned();
         };
@@ -384,14 +377,16 @@ async fn read_answers(mut socket: OwnedReadHalf, waiting: &Queue, counters: &Nod
             waiting.lock().push_front(head);
             return format!("an answer with correlation id {id:?} out of turn");
         }
+        meters.in_flight.subtract(1);
+        meters.latency.took(head.written.elapsed());
         // The caller may have given up.
         head.reply.send(Ok(frame)).ok();
     }
 }
 
 /// A frame without its length. Memory grows with the bytes that arrive, not with the length announced.
-async fn read_frame(socket: &mut OwnedReadHalf) -> Result<Bytes, String> {
-    let length = socket.read_i32().await.map_err(|error| match error.kind() {
+async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Result<Bytes, String> {
+    let length = stream.read_i32().await.map_err(|error| match error.kind() {
         std::io::ErrorKind::UnexpectedEof => "closed by the broker".to_owned(),
         _ => error.to_string(),
     })?;
@@ -401,7 +396,7 @@ async fn read_frame(socket: &mut OwnedReadHalf) -> Result<Bytes, String> {
     while frame.len() < length {
         let left = length - frame.len();
         frame.reserve(left.min(READ_BYTES_STEP));
-        let mut limited = (&mut *socket).take(left as u64);
+        let mut limited = (&mut *stream).take(left as u64);
         match limited.read_buf(&mut frame).await {
             Ok(0) => return Err("closed by the broker in the middle of an answer".to_owned()),
             Ok(_) => {}

@@ -36,8 +36,13 @@ pub enum Error {
     /// Bytes that are not what the protocol says they must be.
     #[error("{what} is malformed: {reason}")]
     Malformed { what: String, reason: String },
-    #[error("{key}: {reason}")]
-    Config { key: String, reason: String },
+    #[error("{}", misconfigured(.key, .value, .reason))]
+    Config {
+        key: String,
+        /// What was found, if it is one value that is wrong, and no secret.
+        value: Option<String>,
+        reason: String,
+    },
     #[error("a record of {bytes} bytes is larger than max.request.size, {limit}")]
     RecordTooLarge { bytes: usize, limit: usize },
     /// Neither a position nor a committed offset, and `auto.offset.reset` is `none`.
@@ -61,6 +66,14 @@ pub enum Error {
     /// The producer or client was closed before the call could finish.
     #[error("{0} is closed")]
     Closed(&'static str),
+}
+
+/// Of a single value in the words of Kafka's clients.
+fn misconfigured(key: &str, value: &Option<String>, reason: &str) -> String {
+    match value {
+        Some(value) => format!("Invalid value {value} for configuration {key}: {reason}"),
+        None => format!("{key}: {reason}"),
+    }
 }
 
 fn dash(message: &Option<String>) -> String {
@@ -97,7 +110,7 @@ impl Error {
     }
 
     pub(crate) fn config(key: &str, reason: impl ToString) -> Self {
-        Self::Config { key: key.to_owned(), reason: reason.to_string() }
+        Self::Config { key: key.to_owned(), value: None, reason: reason.to_string() }
     }
 
     /// The broker's code, if it was the broker that refused.

@@ -1,5 +1,4 @@
-//! A client of Apache Kafka's protocol: connections, metadata, administration, a producer and an assigned
-//! consumer.
+//! A client of Apache Kafka's protocol: connections, metadata, administration, a producer and a consumer.
 //!
 //! Works with any Kafka cluster and knows nothing of how Millstream's broker does things. Configuration
 //! has Kafka's names and defaults. Every failure is an [`Error`], which says whether trying again can help.
@@ -16,6 +15,7 @@ mod group;
 mod metadata;
 mod metrics;
 mod producer;
+mod transport;
 
 pub use admin::{
     AclBinding, AclEntry, AclOperation, AclPatternType, AclPermission, AclResource, AclResourceType,
@@ -29,7 +29,10 @@ pub use admin::{
     TransactionDescription, TransactionFilter, TransactionListing, UpgradeType,
 };
 pub use client::Client;
-pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, OffsetReset, ProducerConfig};
+pub use config::{
+    Acks, ClientConfig, Configuration, ConsumerConfig, IsolationLevel, MetadataRecovery, OffsetReset,
+    Partitioner, ProducerConfig,
+};
 pub use connection::{Connection, FRAMES};
 pub use consumer::{
     AssignmentStrategy, Commit, Consumer, ConsumerEvent, ConsumerRecord, ConsumerWaker, Progress,

@@ -75,6 +75,10 @@ pub enum Scope {
     ClientMetrics,
     /// Millstream's own options at the top of `millstream.toml`.
     Program,
+    /// What every client has.
+    Client,
+    Producer,
+    Consumer,
 }
 
 /// Whether the key does anything here.
@@ -104,10 +108,16 @@ pub enum Why {
     NoPurgatory,
     OwnPlace,
     OneLevel,
+    NoPush,
+    OneBackoff,
+    KeptMetadata,
+    EvenSpread,
+    AlwaysChecked,
+    TwoPhases,
 }
 
 impl Why {
-    pub(crate) const ALL: [Why; 14] = [
+    pub(crate) const ALL: [Why; 20] = [
         Why::OneNode,
         Why::OneVoter,
         Why::TieredStorage,
@@ -122,6 +132,12 @@ impl Why {
         Why::NoPurgatory,
         Why::OwnPlace,
         Why::OneLevel,
+        Why::NoPush,
+        Why::OneBackoff,
+        Why::KeptMetadata,
+        Why::EvenSpread,
+        Why::AlwaysChecked,
+        Why::TwoPhases,
     ];
 
     pub fn text(self) -> &'static str {
@@ -140,6 +156,14 @@ impl Why {
             Why::NoPurgatory => "parked requests are released at once, so there is nothing to purge",
             Why::OwnPlace => "the metadata log lives in the first of log.dirs",
             Why::OneLevel => "the encoder of lz4 has one level, a fast one",
+            Why::NoPush => "a client's metrics are read from it, not pushed to brokers",
+            Why::OneBackoff => {
+                "connections are tried again after `retry.backoff.ms`, as everything is, and each attempt is given the same time"
+            }
+            Why::KeptMetadata => "what is known of a topic is kept as long as the client lives",
+            Why::EvenSpread => "records without a key go to all partitions in turn, a batch to each",
+            Why::AlwaysChecked => "checksums are always checked",
+            Why::TwoPhases => "transactions that others coordinate (KIP-939) are not there yet",
         }
     }
 }
@@ -196,6 +220,8 @@ pub(crate) enum Validator {
     ThrottledReplicas,
     /// `earliest`, `latest`, `by_duration:PnDTnHnMn.nS`.
     ShareOffsetReset,
+    /// The same and `none`. The client has a type for it, which does the checking.
+    OffsetReset,
 }
 
 /// One key.
@@ -324,6 +350,7 @@ impl Definition {
             Validator::NonEmpty => "not empty".into(),
             Validator::ThrottledReplicas => "[partitionId]:[brokerId],[partitionId]:[brokerId],...".into(),
             Validator::ShareOffsetReset => "[latest, earliest, by_duration:PnDTnHnMn.nS]".into(),
+            Validator::OffsetReset => "[latest, earliest, none, by_duration:PnDTnHnMn.nS]".into(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Kafka's configuration keys: one [`Definition`] each, from which come parsing and validation, the
-//! broker's typed views, the answers to DescribeConfigs, and the reference documentation.
+//! broker's typed views, the answers to DescribeConfigs, and the reference documentation; the client's typed views
+//! are in `client`.
 //!
 //! Must not know: files, the network, the metadata log. Layers of settings come in as [`Properties`].
 //! Invariants: every key of Kafka 4.3.1 has exactly one definition per scope, with Kafka's type, range
@@ -42,7 +43,7 @@ pub use load::{
     parse_properties,
 };
 pub use nearest::nearest;
-pub use reference::reference;
+pub use reference::{client_reference, reference};
 pub use topic::{CleanupPolicy, CompressionType, TimestampType, TopicConfig};
 pub use value::Value;
 

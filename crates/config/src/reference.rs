@@ -15,6 +15,17 @@ Settings come, the earlier going before the later, from: what clients have set f
 `server.properties` it is a warning.
 ";
 
+const CLIENT_HEAD: &str = "\
+<!-- Generated from the definitions in crates/config; do not edit. -->
+# Configuration of clients
+
+Of the client library, and with it of Kafka's tools and our own verbs: from code, a map of texts, or a properties
+file of Java's. Keys, types, ranges and meanings are those of Apache Kafka 4.3.1's Java clients. A key that no client
+knows is a warning.
+";
+
+const CLIENTS: [Scope; 3] = [Scope::Client, Scope::Producer, Scope::Consumer];
+
 /// `docs/reference/configuration.md`.
 pub fn reference() -> String {
     let mut out = HEAD.to_owned();
@@ -48,14 +59,35 @@ pub fn reference() -> String {
         "Client metrics",
         "Subscriptions of KIP-714, stored and shown; nothing is pushed yet.",
     );
-    differences(&mut out);
-    without_effect(&mut out);
+    let intro = "One command without set-up: a single node replicates nothing, and a first rebalance waits for nobody.";
+    differences(&mut out, intro, &[Scope::Broker, Scope::Group]);
+    let intro = "They are read, checked and kept, so that a configuration of Kafka's can be used as it is. One that is set to anything but its default is named once at the start. None of them can be altered while the broker runs.";
+    without_effect(&mut out, intro, &[Scope::Broker]);
+    out
+}
+
+/// `docs/reference/client-configuration.md`.
+pub fn client_reference() -> String {
+    let mut out = CLIENT_HEAD.to_owned();
+    section(
+        &mut out,
+        Scope::Client,
+        "Every client",
+        "Connections, retries and what is known of the cluster.",
+    );
+    section(&mut out, Scope::Producer, "Producer", "Beside those of every client.");
+    section(&mut out, Scope::Consumer, "Consumer", "Beside those of every client.");
+    let intro =
+        "What the operating system or this library does better by itself, and names that are another's.";
+    differences(&mut out, intro, &CLIENTS);
+    let intro = "They are read and checked, so that a configuration of Kafka's can be used as it is. Those that are *refused* may only be set to their defaults, since it would be unsafe to go on without them.";
+    without_effect(&mut out, intro, &CLIENTS);
     out
 }
 
 fn section(out: &mut String, scope: Scope, title: &str, intro: &str) {
     let shown = |d: &&Definition| {
-        let listed = scope != Scope::Broker || d.is_honoured();
+        let listed = (scope != Scope::Broker && !CLIENTS.contains(&scope)) || d.is_honoured();
         listed && !d.internal
     };
     line(out, &format!("\n## {title}\n\n{intro}\n"));
@@ -76,8 +108,10 @@ fn key(out: &mut String, definition: &Definition) {
     if !valid.is_empty() {
         facts.push(format!("valid {valid}"));
     }
-    if definition.scope == Scope::Broker {
+    if definition.scope == Scope::Broker || CLIENTS.contains(&definition.scope) {
         facts.push(format!("importance {}", importance(definition.importance)));
+    }
+    if definition.scope == Scope::Broker {
         facts.push(update(definition.update).to_owned());
     } else if !definition.synonyms.is_empty() {
         let names = definition.synonyms.iter().map(|synonym| match synonym.unit {
@@ -93,15 +127,12 @@ fn key(out: &mut String, definition: &Definition) {
     line(out, &format!("\n*{}*\n", facts.join(" · ")));
 }
 
-fn differences(out: &mut String) {
+fn differences(out: &mut String, intro: &str, scopes: &[Scope]) {
     line(out, "## Defaults that differ from Kafka's\n");
-    line(
-        out,
-        "One command without set-up: a single node replicates nothing, and a first rebalance waits for nobody.\n",
-    );
+    line(out, &format!("{intro}\n"));
     line(out, "| key | here | Kafka |\n|---|---|---|");
-    for scope in [Scope::Broker, Scope::Group] {
-        for definition in all(scope) {
+    for scope in scopes {
+        for definition in all(*scope) {
             if let Some(kafka) = definition.kafka_default {
                 let (here, kafka) = (default(definition.default), default(Some(kafka)));
                 line(out, &format!("| `{}` | {here} | {kafka} |", definition.name));
@@ -110,16 +141,13 @@ fn differences(out: &mut String) {
     }
 }
 
-fn without_effect(out: &mut String) {
+fn without_effect(out: &mut String, intro: &str, scopes: &[Scope]) {
     line(out, "\n## Kafka's keys without effect\n");
-    line(
-        out,
-        "They are read, checked and kept, so that a configuration of Kafka's can be used as it is. One that is set to anything but its default is named once at the start. None of them can be altered while the broker runs.",
-    );
+    line(out, intro);
     for why in Why::ALL {
         let named = |d: &&Definition| matches!(d.effect, Effect::None(w) | Effect::Refused(w) if w == why);
         let mut names = Vec::new();
-        for definition in all(Scope::Broker).filter(named).filter(|d| !d.internal) {
+        for definition in scopes.iter().flat_map(|s| all(*s)).filter(named).filter(|d| !d.internal) {
             let refused = if matches!(definition.effect, Effect::Refused(_)) { " (refused)" } else { "" };
             names.push(format!("`{}`{refused}", definition.name));
         }
@@ -161,15 +189,20 @@ fn line(out: &mut String, text: &str) {
 mod tests {
     use super::*;
 
-    /// `UPDATE_REFERENCE=1 cargo test -p millstream-config` writes the file anew.
+    /// `UPDATE_REFERENCE=1 cargo test -p millstream-config` writes the files anew.
     #[test]
     fn the_reference_documentation_is_fresh() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/configuration.md");
-        if std::env::var_os("UPDATE_REFERENCE").is_some() {
-            std::fs::create_dir_all(std::path::Path::new(path).parent().unwrap()).unwrap();
-            std::fs::write(path, reference()).unwrap();
+        let directory = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference"));
+        for (name, text) in
+            [("configuration.md", reference()), ("client-configuration.md", client_reference())]
+        {
+            let path = directory.join(name);
+            if std::env::var_os("UPDATE_REFERENCE").is_some() {
+                std::fs::create_dir_all(directory).unwrap();
+                std::fs::write(&path, &text).unwrap();
+            }
+            let written = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(written == text, "{name}: run UPDATE_REFERENCE=1 cargo test -p millstream-config");
         }
-        let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(written == reference(), "run UPDATE_REFERENCE=1 cargo test -p millstream-config");
     }
 }

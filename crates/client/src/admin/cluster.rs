@@ -84,7 +84,7 @@ impl Admin {
     }
 
     async fn ask_cluster(&self, include_fenced: bool) -> Result<DescribeClusterResponse> {
-        let controllers = self.client.config().bootstraps_controllers;
+        let controllers = self.client.config().bootstraps_controllers();
         let request = DescribeClusterRequest {
             endpoint_type: if controllers { ENDPOINT_CONTROLLERS } else { 1 },
             include_fenced_brokers: include_fenced,

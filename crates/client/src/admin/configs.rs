@@ -1,7 +1,10 @@
-//! Configuration of topics and brokers: reading it with its sources, and changing single keys (KIP-339).
+//! Configuration of topics and brokers: reading it with its sources, changing single keys (KIP-339) or all.
+
+use std::collections::BTreeMap;
 
 use millstream_protocol::messages::{
-    DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
+    AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
+    alter_configs_request,
     describe_configs_request::DescribeConfigsResource,
     describe_configs_response::DescribeConfigsResourceResult,
     incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
@@ -218,6 +221,35 @@ impl Admin {
         let result = answer.responses.into_iter().next();
         let result = result
             .ok_or_else(|| Error::malformed("the answer to IncrementalAlterConfigs", "no resource in it"))?;
+        check(result.error_code, resource.to_string(), result.error_message)
+    }
+
+    /// Makes these the only keys that are set; all others go back to their defaults. What brokers before Kafka 2.3
+    /// have instead of [`Admin::alter_configs`].
+    pub async fn replace_configs(
+        &self,
+        resource: &ConfigResource,
+        configs: &BTreeMap<String, String>,
+        validate_only: bool,
+    ) -> Result<()> {
+        let (resource_type, resource_name) = resource.to_wire();
+        let configs = configs.iter().map(|(name, value)| alter_configs_request::AlterableConfig {
+            name: name.clone(),
+            value: Some(value.clone()),
+            ..Default::default()
+        });
+        let resources = vec![alter_configs_request::AlterConfigsResource {
+            resource_type,
+            resource_name,
+            configs: configs.collect(),
+            ..Default::default()
+        }];
+        let request = AlterConfigsRequest { resources, validate_only, ..AlterConfigsRequest::default() };
+        let ask = || async { self.keeper(resource).await?.call(&request).await };
+        let answer = self.client.retry(&resource.to_string(), ask).await?;
+        let result = answer.responses.into_iter().next();
+        let result =
+            result.ok_or_else(|| Error::malformed("the answer to AlterConfigs", "no resource in it"))?;
         check(result.error_code, resource.to_string(), result.error_message)
     }
 

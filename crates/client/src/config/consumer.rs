@@ -2,8 +2,8 @@
 
 use std::{str::FromStr, time::Duration};
 
-use super::{comma_separated, millis, parse};
-use crate::{AssignmentStrategy, Error, Result};
+use super::values::keys;
+use crate::{AssignmentStrategy, Result};
 
 /// `isolation.level`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,15 +52,20 @@ impl FromStr for OffsetReset {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text.eq_ignore_ascii_case("earliest") => Ok(Self::Earliest),
-            None if text.eq_ignore_ascii_case("latest") => Ok(Self::Latest),
-            None if text.eq_ignore_ascii_case("none") => Ok(Self::None),
-            Some((kind, duration)) if kind.eq_ignore_ascii_case("by_duration") => iso_duration(duration)
-                .map(Self::ByDuration)
-                .ok_or_else(|| format!("{duration:?} is not a duration such as PT1H30M")),
-            _ => Err(format!("{text:?} is not earliest, latest, none or by_duration:PT…")),
-        }
+        let parsed = match text.split_once(':') {
+            None if text.eq_ignore_ascii_case("earliest") => Some(Self::Earliest),
+            None if text.eq_ignore_ascii_case("latest") => Some(Self::Latest),
+            None if text.eq_ignore_ascii_case("none") => Some(Self::None),
+            Some((kind, duration)) if kind.eq_ignore_ascii_case("by_duration") => {
+                iso_duration(duration).map(Self::ByDuration)
+            }
+            _ => None,
+        };
+        // In Kafka's words, point for point.
+        let forms = "'earliest', 'latest', 'none' or of the format 'by_duration:<PnDTnHnMn.nS.>'";
+        parsed.ok_or_else(|| {
+            format!("Invalid value `{text}` for configuration auto.offset.reset. The value must be either {forms}.")
+        })
     }
 }
 
@@ -105,116 +110,40 @@ fn iso_duration(text: &str) -> Option<Duration> {
     Some(Duration::new(seconds, nanos))
 }
 
-#[derive(Clone, Debug)]
-pub struct ConsumerConfig {
-    /// `group.id`: None for a consumer that neither subscribes nor commits.
-    pub group_id: Option<String>,
-    /// `group.instance.id`: a static member, which may restart without a rebalance (KIP-345).
-    pub group_instance_id: Option<String>,
-    /// `session.timeout.ms`: how long the coordinator waits for a heartbeat.
-    pub session_timeout: Duration,
-    /// `heartbeat.interval.ms`
-    pub heartbeat_interval: Duration,
-    /// `max.poll.interval.ms`: a member that does not poll for so long leaves its group.
-    pub max_poll_interval: Duration,
-    /// `max.poll.records`: the most that one poll returns.
-    pub max_poll_records: usize,
-    /// `partition.assignment.strategy`, the one it likes best first.
-    pub assignment_strategies: Vec<AssignmentStrategy>,
-    /// `enable.auto.commit`: what earlier polls returned is committed by later ones, and on closing.
-    pub enable_auto_commit: bool,
-    /// `auto.commit.interval.ms`
-    pub auto_commit_interval: Duration,
-    /// `auto.offset.reset`
-    pub auto_offset_reset: OffsetReset,
-    /// `exclude.internal.topics`: whether a pattern matches no internal topic.
-    pub exclude_internal_topics: bool,
-    /// `client.rack`
-    pub client_rack: Option<String>,
-    /// `fetch.min.bytes`: the broker answers when it has this much, or `fetch.max.wait.ms` is over.
-    pub fetch_min_bytes: i32,
-    /// `fetch.max.wait.ms`
-    pub fetch_max_wait: Duration,
-    /// `fetch.max.bytes`, of one answer; a first batch that is larger is sent all the same.
-    pub fetch_max_bytes: i32,
-    /// `max.partition.fetch.bytes`
-    pub max_partition_fetch_bytes: i32,
-    /// `isolation.level`
-    pub isolation_level: IsolationLevel,
-    /// How many bytes one batch may hold once it is decompressed.
-    pub max_decompressed_bytes: usize,
-}
-
-impl Default for ConsumerConfig {
-    fn default() -> Self {
-        Self {
-            group_id: None,
-            group_instance_id: None,
-            session_timeout: Duration::from_secs(45),
-            heartbeat_interval: Duration::from_secs(3),
-            max_poll_interval: Duration::from_secs(300),
-            max_poll_records: 500,
-            assignment_strategies: vec![AssignmentStrategy::Range, AssignmentStrategy::CooperativeSticky],
-            enable_auto_commit: true,
-            auto_commit_interval: Duration::from_secs(5),
-            auto_offset_reset: OffsetReset::Latest,
-            exclude_internal_topics: true,
-            client_rack: None,
-            fetch_min_bytes: 1,
-            fetch_max_wait: Duration::from_millis(500),
-            fetch_max_bytes: 50 << 20,
-            max_partition_fetch_bytes: 1 << 20,
-            isolation_level: IsolationLevel::ReadUncommitted,
-            max_decompressed_bytes: 1 << 30,
-        }
+keys! {
+    /// What a consumer has beside a [`ClientConfig`](super::ClientConfig).
+    pub struct ConsumerConfig of Consumer {
+        /// None for a consumer that neither subscribes nor commits.
+        pub group_id: Option<String> = "group.id",
+        /// A static member, which may restart without a rebalance (KIP-345).
+        pub group_instance_id: Option<String> = "group.instance.id",
+        /// How long the coordinator waits for a heartbeat.
+        pub session_timeout: Duration = "session.timeout.ms",
+        pub heartbeat_interval: Duration = "heartbeat.interval.ms",
+        /// A member that does not poll for so long leaves its group.
+        pub max_poll_interval: Duration = "max.poll.interval.ms",
+        /// The most that one poll returns.
+        pub max_poll_records: usize = "max.poll.records",
+        /// The one it likes best first.
+        pub assignment_strategies: Vec<AssignmentStrategy> = "partition.assignment.strategy",
+        /// What earlier polls returned is committed by later ones, and on closing.
+        pub enable_auto_commit: bool = "enable.auto.commit",
+        pub auto_commit_interval: Duration = "auto.commit.interval.ms",
+        pub auto_offset_reset: OffsetReset = "auto.offset.reset",
+        /// Whether a pattern matches no internal topic.
+        pub exclude_internal_topics: bool = "exclude.internal.topics",
+        pub client_rack: Option<String> = "client.rack",
+        /// The broker answers when it has this much, or `fetch_max_wait` is over.
+        pub fetch_min_bytes: i32 = "fetch.min.bytes",
+        pub fetch_max_wait: Duration = "fetch.max.wait.ms",
+        /// Of one answer; a first batch that is larger is sent all the same.
+        pub fetch_max_bytes: i32 = "fetch.max.bytes",
+        pub max_partition_fetch_bytes: i32 = "max.partition.fetch.bytes",
+        pub isolation_level: IsolationLevel = "isolation.level",
+        ..
+        /// How many bytes one batch may hold once it is decompressed. Not a key of Kafka's.
+        pub max_decompressed_bytes: usize = 1 << 30,
     }
-}
-
-impl ConsumerConfig {
-    /// Sets one key by Kafka's name; false if it is not one of these.
-    pub fn set(&mut self, key: &str, value: &str) -> Result<bool> {
-        let some = |value: &str| Some(value.to_owned()).filter(|text| !text.is_empty());
-        match key {
-            "group.id" => self.group_id = some(value),
-            "group.instance.id" => self.group_instance_id = some(value),
-            // Kafka's default. The other, `consumer` (KIP-848), is not spoken.
-            "group.protocol" if value.eq_ignore_ascii_case("classic") => {}
-            "group.protocol" => {
-                return Err(Error::config(key, format!("{value:?} is not classic")));
-            }
-            "session.timeout.ms" => self.session_timeout = millis(key, value)?,
-            "heartbeat.interval.ms" => self.heartbeat_interval = millis(key, value)?,
-            "max.poll.interval.ms" => self.max_poll_interval = positive(key, value)?,
-            "max.poll.records" => {
-                self.max_poll_records = parse(key, value)?;
-                if self.max_poll_records == 0 {
-                    return Err(Error::config(key, "must be at least 1"));
-                }
-            }
-            "partition.assignment.strategy" => {
-                let names = comma_separated(value);
-                self.assignment_strategies =
-                    names.iter().map(|name| parse(key, name)).collect::<Result<_>>()?;
-            }
-            "enable.auto.commit" => self.enable_auto_commit = parse(key, value)?,
-            "auto.commit.interval.ms" => self.auto_commit_interval = millis(key, value)?,
-            "auto.offset.reset" => self.auto_offset_reset = parse(key, value)?,
-            "exclude.internal.topics" => self.exclude_internal_topics = parse(key, value)?,
-            "client.rack" => self.client_rack = some(value),
-            "fetch.min.bytes" => self.fetch_min_bytes = parse(key, value)?,
-            "fetch.max.wait.ms" => self.fetch_max_wait = millis(key, value)?,
-            "fetch.max.bytes" => self.fetch_max_bytes = parse(key, value)?,
-            "max.partition.fetch.bytes" => self.max_partition_fetch_bytes = parse(key, value)?,
-            "isolation.level" => self.isolation_level = parse(key, value)?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-}
-
-fn positive(key: &str, value: &str) -> Result<Duration> {
-    let duration = millis(key, value)?;
-    if duration.is_zero() { Err(Error::config(key, "must be at least 1")) } else { Ok(duration) }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -11,7 +12,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::offsets::{Committer, Offsets, commit};
-use crate::{Client, Error, Result, group::Feedback};
+use crate::{Client, Error, Result, group::Feedback, metrics::ConsumerMeters};
 
 /// What became of a commit, some time after it was begun. Dropping it does not take the commit back.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Commits {
         committer: Committer,
         feedback: Option<Feedback>,
         offsets: Offsets,
-        persistent: bool,
+        (persistent, meters): (bool, Arc<ConsumerMeters>),
     ) -> impl Future<Output = Result<()>> + Send + 'static {
         let (done, next_turn) = oneshot::channel::<()>();
         let turn = self.turn.replace(next_turn);
@@ -52,7 +53,11 @@ impl Commits {
                 // The sender is dropped, not used.
                 turn.await.ok();
             }
+            let began = Instant::now();
             let outcome = commit(&client, &committer, &offsets, persistent).await;
+            if outcome.is_ok() && !offsets.is_empty() {
+                meters.commits.took(began.elapsed());
+            }
             if let (Err(error), Some(feedback), Some(generation)) = (&outcome, feedback, committer.generation)
                 && let Some(code) = error.code()
             {

@@ -234,23 +234,23 @@ impl Consumer {
     pub fn metrics(&self) -> Vec<Metric> {
         const FETCH: &str = "fetch-manager-metrics";
         let mut report = self.client.report("consumer");
-        report.add(FETCH, "records-consumed-total", self.records_consumed.get());
-        report.add(FETCH, "fetch-total", self.partitions.answers() as f64);
+        self.meters.report(&mut report);
+        if let Some(group) = &self.group {
+            group.member.meters().report(&mut report);
+        }
         report.add("coordinator-metrics", "assigned-partitions", self.partitions.iter().count() as f64);
-        report.add("coordinator-metrics", "rebalance-total", self.rebalances.get());
         for partition in self.partitions.iter() {
             let Some(progress) = self.partitions.progress(partition) else { continue };
-            let behind = |from: Offset, to: Offset| (to.0 - from.0).max(0) as f64;
             let replica = progress.preferred_read_replica.map(|id| f64::from(id.0));
             for (name, value) in [
-                ("records-lag", progress.end.map(|end| behind(progress.position, end))),
-                ("records-lead", progress.log_start.map(|start| behind(start, progress.position))),
+                ("records-lag", progress.lag()),
+                ("records-lead", progress.lead()),
                 ("preferred-read-replica", Some(replica.unwrap_or(-1.0))),
             ] {
-                let of =
-                    [("topic", partition.topic.to_string()), ("partition", partition.partition.to_string())];
+                let index = partition.partition.to_string();
+                let of = [("topic", partition.topic.as_str()), ("partition", index.as_str())];
                 if let Some(value) = value {
-                    report.add_of(FETCH, name, of, value);
+                    report.add_of(FETCH, name, &of, value);
                 }
             }
         }
@@ -349,15 +349,21 @@ impl Consumer {
 
     /// Commits what polls have returned if `enable.auto.commit`, waits for commits under way, and leaves the
     /// group, which a static member does without a word. An error is that of the commit.
-    pub async fn close(mut self) -> Result<()> {
-        let deadline = tokio::time::Instant::now() + CLOSE_LIMIT;
+    pub async fn close(self) -> Result<()> {
+        self.close_within(CLOSE_LIMIT).await
+    }
+
+    /// As [`Consumer::close`], which waits for 30 seconds at most. What is not done by then is given up: the group
+    /// finds out when the session ends.
+    pub async fn close_within(mut self, limit: Duration) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + limit;
         let mut outcome = Ok(());
         if self.config.group_id.is_some() {
             let positions =
                 if self.commits_by_itself() { self.partitions.positions() } else { BTreeMap::new() };
             // Committing nothing waits for its turn all the same.
             if let Ok(commit) = self.spawn_commit(positions, true) {
-                let late = |_| Error::Timeout { what: "closing".to_owned(), limit: CLOSE_LIMIT, last: None };
+                let late = |_| Error::Timeout { what: "closing".to_owned(), limit, last: None };
                 outcome = tokio::time::timeout_at(deadline, commit).await.map_err(late).flatten();
             }
         }
@@ -367,18 +373,19 @@ impl Consumer {
                 tracing::warn!("the group was not told that its member leaves");
             }
         }
-        self.close_sessions().await;
+        self.close_sessions(deadline).await;
         outcome
     }
 
     /// Tells brokers that its fetch sessions are over, if they are there: they would keep them for minutes.
-    async fn close_sessions(&mut self) {
+    async fn close_sessions(&mut self, deadline: tokio::time::Instant) {
         let mut farewells = JoinSet::new();
         for (broker, session_id) in std::mem::take(&mut self.session_ids) {
             let client = self.client.clone();
             farewells.spawn(async move { close_session(&client, broker, session_id).await });
         }
-        tokio::time::timeout(FAREWELL_LIMIT, farewells.join_all()).await.ok();
+        let deadline = deadline.min(tokio::time::Instant::now() + FAREWELL_LIMIT);
+        tokio::time::timeout_at(deadline, farewells.join_all()).await.ok();
     }
 }
 

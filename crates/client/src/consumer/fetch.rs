@@ -28,6 +28,7 @@ use crate::{
     Client, Connection, Error, Result,
     client::Lane,
     config::{ConsumerConfig, IsolationLevel, as_millis_i32},
+    metrics::ConsumerMeters,
 };
 
 /// From here on topics go by id (KIP-516).
@@ -49,6 +50,8 @@ pub(super) struct Fetched {
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) records: Vec<ConsumerRecord>,
+    /// As they were sent.
+    pub(super) bytes: usize,
     /// Behind the last batch.
     pub(super) next: Offset,
     /// Of the last batch.
@@ -73,9 +76,9 @@ pub(super) async fn fetch(
     config: &ConsumerConfig,
     source: Source,
     session: &mut Session,
-    wanted: Vec<FetchFrom>,
+    (wanted, meters): (Vec<FetchFrom>, &ConsumerMeters),
 ) -> Vec<Fetched> {
-    let (answer, is_full) = exchange(client, config, source, session, &wanted).await;
+    let (answer, is_full) = exchange(client, config, source, session, (&wanted, meters)).await;
     let mut answered = match answer {
         Ok(answered) => answered,
         Err(error) => wanted.iter().map(|from| (from.partition.clone(), Err(error.clone()))).collect(),
@@ -91,7 +94,25 @@ pub(super) async fn fetch(
         });
         Some(Fetched { partition, fetch_offset: offset, outcome })
     };
-    wanted.into_iter().filter_map(fetched).collect()
+    let fetched: Vec<Fetched> = wanted.into_iter().filter_map(fetched).collect();
+    count(meters, &fetched);
+    fetched
+}
+
+fn count(meters: &ConsumerMeters, fetched: &[Fetched]) {
+    let mut topics: BTreeMap<TopicName, (usize, usize)> = BTreeMap::new();
+    for fetched in fetched {
+        if let Ok(outcome) = &fetched.outcome
+            && outcome.bytes > 0
+        {
+            let (bytes, records) = topics.entry(fetched.partition.topic.clone()).or_default();
+            *bytes += outcome.bytes;
+            *records += outcome.records.len();
+        }
+    }
+    if !topics.is_empty() {
+        meters.fetched(&topics);
+    }
 }
 
 type Answered = BTreeMap<TopicPartition, Result<PartitionData>>;
@@ -102,7 +123,7 @@ async fn exchange(
     config: &ConsumerConfig,
     source: Source,
     session: &mut Session,
-    wanted: &[FetchFrom],
+    (wanted, meters): (&[FetchFrom], &ConsumerMeters),
 ) -> (Result<Answered>, bool) {
     let (connection, version) = match connect(client, source).await {
         Ok(begun) => begun,
@@ -118,7 +139,10 @@ async fn exchange(
         ask.session_epoch = FINAL_EPOCH;
     }
     let is_full = ask.is_full();
-    let answer = match connection.send(version, &request(config, version, ask)).await {
+    let began = Instant::now();
+    let answer = connection.send(version, &request(config, version, ask)).await;
+    meters.fetch_latency.took(began.elapsed());
+    let answer = match answer {
         Ok(answer) => answer,
         Err(error) => {
             session.restart();
@@ -239,6 +263,7 @@ fn open(
     let end = if committed_only { data.last_stable_offset } else { data.high_watermark };
     let mut outcome = Outcome {
         records: Vec::new(),
+        bytes: 0,
         next: fetch_offset,
         leader_epoch: None,
         end: Offset(end),
@@ -246,6 +271,7 @@ fn open(
         next_to: None,
     };
     let bytes = data.records.unwrap_or_default().into_bytes();
+    outcome.bytes = bytes.len();
     let mut aborted = Aborted::new(
         data.aborted_transactions.unwrap_or_default().into_iter().map(|a| (a.producer_id, a.first_offset)),
     );

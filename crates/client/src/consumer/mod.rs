@@ -49,7 +49,7 @@ use crate::{
     Client, Error, Metadata, OffsetReset, Result,
     client::{Lane, LaneId},
     config::ConsumerConfig,
-    metrics::Counter,
+    metrics::{ConsumerMeters, Windows},
 };
 
 /// A record that was read.
@@ -76,6 +76,17 @@ pub struct Progress {
     pub log_start: Option<Offset>,
     /// The replica that is read instead of the leader, being nearer to `client.rack` (KIP-392).
     pub preferred_read_replica: Option<BrokerId>,
+}
+
+impl Progress {
+    fn lag(&self) -> Option<f64> {
+        self.end.map(|end| (end.0 - self.position.0).max(0) as f64)
+    }
+
+    /// How far the position is behind the first record that is still there.
+    fn lead(&self) -> Option<f64> {
+        self.log_start.map(|start| (self.position.0 - start.0).max(0) as f64)
+    }
 }
 
 /// What [`Consumer::next`] has to tell.
@@ -161,8 +172,10 @@ pub struct Consumer {
     group: Option<Group>,
     work: JoinSet<Done>,
     wake: Arc<Wake>,
-    records_consumed: Counter,
-    rebalances: Counter,
+    meters: Arc<ConsumerMeters>,
+    last_poll: Option<Instant>,
+    /// Since when a rebalance is going on.
+    rebalance_began: Option<Instant>,
 }
 
 /// The end of a wait, however long.
@@ -175,6 +188,7 @@ impl Consumer {
     pub fn new(client: Client, config: ConsumerConfig) -> Self {
         Self {
             lane: LaneId::new(&client),
+            meters: Arc::new(ConsumerMeters::new(Windows::of(client.config()))),
             client,
             config,
             wanted: Wanted::Partitions,
@@ -187,8 +201,8 @@ impl Consumer {
             group: None,
             work: JoinSet::new(),
             wake: Arc::default(),
-            records_consumed: Counter::default(),
-            rebalances: Counter::default(),
+            last_poll: None,
+            rebalance_began: None,
         }
     }
 
@@ -209,7 +223,16 @@ impl Consumer {
 
     /// As [`Consumer::poll`], and tells of rebalances; None if there is nothing to tell within `wait`.
     pub async fn next(&mut self, wait: Duration) -> Result<Option<ConsumerEvent>> {
-        let deadline = after(wait);
+        let began = Instant::now();
+        let since_last = self.last_poll.map_or(Duration::ZERO, |last| began.duration_since(last));
+        self.last_poll = Some(began);
+        self.meters.poll_begins(since_last);
+        let outcome = self.advance(after(wait)).await;
+        self.meters.poll_ends(since_last, began.elapsed());
+        outcome
+    }
+
+    async fn advance(&mut self, deadline: Instant) -> Result<Option<ConsumerEvent>> {
         loop {
             self.check_wake()?;
             let now = Instant::now();
@@ -225,7 +248,7 @@ impl Consumer {
             self.compare_places(now, &metadata)?;
             self.look_up_places(now);
             if let Some(records) = self.partitions.take_ready(self.config.max_poll_records.max(1)) {
-                self.records_consumed.add(records.len());
+                self.count_returned(&records);
                 // The next answer comes while the caller works.
                 self.start_fetches(now, &metadata);
                 return Ok(Some(ConsumerEvent::Records(records)));
@@ -236,6 +259,12 @@ impl Consumer {
             }
             self.wait(now, deadline, wakeup).await?;
         }
+    }
+
+    fn count_returned(&self, records: &[ConsumerRecord]) {
+        let Some(partition) = records.first().map(|record| &record.partition) else { return };
+        let Some(progress) = self.partitions.progress(partition) else { return };
+        self.meters.returned(partition, records.len(), (progress.lag(), progress.lead()));
     }
 
     fn check_wake(&self) -> Result<()> {
@@ -315,8 +344,9 @@ impl Consumer {
             let (client, config) = (self.client.clone(), self.config.clone());
             let source = Source { lane: Lane::Own(self.lane.number()), broker };
             let mut session = self.sessions.remove(&broker).unwrap_or_default();
+            let meters = Arc::clone(&self.meters);
             self.work.spawn(async move {
-                let fetched = fetch(&client, &config, source, &mut session, wanted).await;
+                let fetched = fetch(&client, &config, source, &mut session, (wanted, &meters)).await;
                 Done::Fetched { broker, session, fetched }
             });
         }
@@ -542,7 +572,8 @@ impl Consumer {
             generation: member.map(in_time).transpose()?,
         };
         let feedback = member.map(crate::GroupMembership::feedback);
-        Ok(self.commits.begin(self.client.clone(), committer, feedback, offsets, persistent))
+        let meters = Arc::clone(&self.meters);
+        Ok(self.commits.begin(self.client.clone(), committer, feedback, offsets, (persistent, meters)))
     }
 
     fn spawn_commit(&mut self, offsets: Offsets, persistent: bool) -> Result<Commit> {

@@ -286,7 +286,7 @@ impl Partitions {
         let wanted = |a: &&mut Assigned| a.fetch_offset == fetch_offset && a.place == Place::Known;
         let Some(assigned) = self.assigned.get_mut(&partition).filter(wanted) else { return Ok(false) };
         match outcome {
-            Ok(Outcome { records, next, leader_epoch, end, log_start, next_to }) => {
+            Ok(Outcome { records, next, leader_epoch, end, log_start, next_to, bytes: _ }) => {
                 assigned.progress = Progress { end: Some(end), log_start, ..assigned.progress };
                 if next_to.is_some() {
                     assigned.next_to = next_to;
@@ -420,11 +420,6 @@ impl Partitions {
         Ok(())
     }
 
-    /// Fetches answered so far.
-    pub(super) fn answers(&self) -> u64 {
-        self.answers
-    }
-
     pub(super) fn count_answer(&mut self) {
         self.answers += 1;
     }
@@ -527,6 +522,7 @@ mod tests {
         let leader_epoch = Some(LeaderEpoch(3));
         let outcome = Outcome {
             records,
+            bytes: 0,
             next: Offset(to),
             leader_epoch,
             end: Offset(to),

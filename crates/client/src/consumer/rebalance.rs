@@ -141,9 +141,17 @@ impl Consumer {
                 Step::Idle if self.wanted.is_open() => return Ok(None),
                 Step::Idle => {
                     group.notice_changes(self.wanted.topics(), &metadata);
-                    let Some(event) = group.member.try_next()? else { return Ok(None) };
+                    let event = group.member.try_next().inspect_err(|_| {
+                        if self.rebalance_began.take().is_some() {
+                            self.meters.failed_rebalances.count(1);
+                        }
+                    });
+                    let Some(event) = event? else { return Ok(None) };
                     let told = match event {
-                        GroupEvent::Prepare { kept } => self.prepare(now, kept),
+                        GroupEvent::Prepare { kept } => {
+                            self.rebalance_began.get_or_insert(now);
+                            self.prepare(now, kept)
+                        }
                         GroupEvent::Elected(election) => {
                             self.elected(election);
                             None
@@ -339,7 +347,10 @@ impl Consumer {
                 added.push(partition);
             }
         }
-        self.rebalances.add(1);
+        if let Some(began) = self.rebalance_began.take() {
+            self.meters.rebalances.took(now.saturating_duration_since(began));
+        }
+        self.meters.keep(|partition| self.partitions.contains(partition));
         let interval: Duration = self.config.auto_commit_interval;
         self.commits.restart(now, interval);
         ConsumerEvent::Assigned(added)

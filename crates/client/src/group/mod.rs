@@ -25,7 +25,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::membership::Membership;
-use crate::{Client, Error, Result};
+use crate::{
+    Client, Error, Result,
+    metrics::{GroupMeters, Windows},
+};
 
 /// Who a member is, and how patient everyone is with it.
 #[derive(Clone, Debug)]
@@ -106,6 +109,7 @@ struct Shared {
     work: Notify,
     /// Wakes the owner: there may be something for it to do.
     news: Notify,
+    meters: Arc<GroupMeters>,
 }
 
 /// One member of one group. Dropping it leaves the group without waiting.
@@ -129,9 +133,14 @@ impl GroupMembership {
             membership: Mutex::new(Membership::new(config, retry, Instant::now())),
             work: Notify::new(),
             news: Notify::new(),
+            meters: Arc::new(GroupMeters::new(Windows::of(client.config()))),
         });
         tokio::spawn(task::run(client, Arc::clone(&shared)));
         Ok(Self { shared })
+    }
+
+    pub(crate) fn meters(&self) -> &GroupMeters {
+        &self.shared.meters
     }
 
     /// Wants to be a member from now on.
@@ -279,6 +288,9 @@ fn check(config: &GroupConfig) -> Result<()> {
     }
     if config.group_instance_id.as_ref().is_some_and(String::is_empty) {
         return Err(Error::config("group.instance.id", "must not be empty"));
+    }
+    if config.heartbeat_interval.is_zero() {
+        return Err(Error::config("heartbeat.interval.ms", "must be at least 1"));
     }
     if config.heartbeat_interval >= config.session_timeout {
         return Err(Error::config(

@@ -9,10 +9,13 @@ use tokio::{task::JoinSet, time::sleep_until};
 
 use super::{
     Shared,
-    membership::{Answer, RequestId},
+    membership::{Answer, Request, RequestId},
     request::{Lanes, perform},
 };
-use crate::{Client, Result};
+use crate::{
+    Client, Result,
+    metrics::{GroupMeters, Meter},
+};
 
 /// How long the last word of a member that was dropped is waited for.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
@@ -31,10 +34,14 @@ pub(super) async fn run(client: Client, shared: Arc<Shared>) {
         };
         for dispatch in dispatches {
             let config = shared.membership.lock().config().clone();
-            let (client, lanes) = (client.clone(), lanes.clone());
+            let (client, lanes, meters) = (client.clone(), lanes.clone(), Arc::clone(&shared.meters));
             requests.spawn(async move {
-                let id = dispatch.id;
-                (id, perform(&client, &lanes, &config, dispatch).await)
+                let (id, kind, began) = (dispatch.id, meter_of(&dispatch.request), Instant::now());
+                let answer = perform(&client, &lanes, &config, dispatch).await;
+                if let (Ok(_), Some(kind)) = (&answer, kind) {
+                    kind(&meters).took(began.elapsed());
+                }
+                (id, answer)
             });
         }
         // Whatever else is under way, a join for instance, is of no interest any more.
@@ -53,6 +60,15 @@ pub(super) async fn run(client: Client, shared: Arc<Shared>) {
             () = shared.work.notified() => {}
             () = until(wakeup.into_iter().chain(farewell).min()) => {}
         }
+    }
+}
+
+fn meter_of(request: &Request) -> Option<fn(&GroupMeters) -> &Meter> {
+    match request {
+        Request::Join { .. } => Some(|meters| &meters.joins),
+        Request::Sync { .. } => Some(|meters| &meters.syncs),
+        Request::Heartbeat { .. } => Some(|meters| &meters.heartbeats),
+        Request::FindCoordinator | Request::Leave { .. } => None,
     }
 }
 

@@ -23,7 +23,7 @@ use millstream_types::{
 };
 
 use super::queue::{Batch, BatchId, OpenBatch, Parcel, Queue, State};
-use crate::{Error, config::ProducerConfig};
+use crate::{Error, config::ProducerConfig, metrics::BatchFigures};
 
 /// Room for so much is taken when a batch begins; a larger one grows into it.
 const ROOM_AHEAD_MAX: usize = 64 << 10;
@@ -83,7 +83,16 @@ pub(crate) struct Written {
 #[derive(Debug)]
 pub(crate) struct Dispatch {
     pub(crate) broker: BrokerId,
-    pub(crate) batches: Vec<(TopicPartition, BatchId, Parcel)>,
+    pub(crate) batches: Vec<Outgoing>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) partition: TopicPartition,
+    pub(crate) id: BatchId,
+    pub(crate) parcel: Parcel,
+    /// But for its size, which is not known before it is sealed.
+    pub(crate) figures: BatchFigures,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +128,7 @@ struct Limits {
     max_in_flight: usize,
     max_request_size: usize,
     delivery_timeout: Duration,
+    retries: u32,
     retry_backoff: Duration,
     retry_backoff_max: Duration,
 }
@@ -141,11 +151,12 @@ impl<W: Clone + Default> Accumulator<W> {
                 linger: config.linger,
                 batch_size: config.batch_size,
                 compression: config.compression_type,
-                compression_level: config.compression_level,
+                compression_level: config.compression_level(),
                 transactional: config.transactional_id.is_some(),
                 max_in_flight: config.max_in_flight,
                 max_request_size: config.max_request_size,
                 delivery_timeout: config.delivery_timeout,
+                retries: config.retries,
                 retry_backoff,
                 retry_backoff_max,
             },
@@ -246,10 +257,10 @@ impl<W: Clone + Default> Accumulator<W> {
             if !joins && *in_flight >= self.config.max_in_flight {
                 continue;
             }
-            let (id, parcel) = queue.take(next, &terms, broker, &mut self.next_id);
+            let (id, parcel, figures) = queue.take(next, &terms, broker, &mut self.next_id);
             let size = if joins { size } else { 0 };
             bytes_begun.insert(broker, size + parcel.size_in_bytes());
-            let batch = (partition.clone(), id, parcel);
+            let batch = Outgoing { partition: partition.clone(), id, parcel, figures };
             match dispatches.iter_mut().rfind(|dispatch| joins && dispatch.broker == broker) {
                 Some(begun) => begun.batches.push(batch),
                 None => {
@@ -342,11 +353,12 @@ impl<W: Clone + Default> Accumulator<W> {
             }
         }
         let expired = now >= batch.created + self.config.delivery_timeout;
-        if expired {
+        if expired || batch.attempts > self.config.retries {
             let batch = queue.closed.remove(index).expect("the caller's index");
             self.renumber |= idempotent && batch.sequence.is_some();
             let limit = self.config.delivery_timeout;
-            return vec![fate(partition, batch, Err(late(partition, limit, Some(error))))];
+            let reason = if expired { late(partition, limit, Some(error)) } else { error };
+            return vec![fate(partition, batch, Err(reason))];
         }
         let doubled =
             self.config.retry_backoff * 2u32.saturating_pow(batch.attempts.saturating_sub(1).min(16));
@@ -501,7 +513,13 @@ impl<W: Clone + Default> Queue<W> {
     }
 
     /// Marks the batch as in flight.
-    fn take(&mut self, next: Next, terms: &Terms, broker: BrokerId, next_id: &mut u64) -> (BatchId, Parcel) {
+    fn take(
+        &mut self,
+        next: Next,
+        terms: &Terms,
+        broker: BrokerId,
+        next_id: &mut u64,
+    ) -> (BatchId, Parcel, BatchFigures) {
         let index = match next {
             Next::Closed(index) => index,
             Next::Open => {
@@ -520,7 +538,7 @@ impl<W: Clone + Default> Queue<W> {
         batch.attempts += 1;
         batch.ordinal = self.sent;
         self.sent += 1;
-        (batch.id, batch.take())
+        (batch.id, batch.take(), batch.figures(terms.now))
     }
 }
 

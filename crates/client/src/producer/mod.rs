@@ -20,19 +20,26 @@ use bytes::Bytes;
 use millstream_record::{BatchBuilder, Header};
 use millstream_types::{ErrorCode, PartitionId, TimestampMs, TopicName, TopicPartition, Uuid};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{SemaphorePermit, mpsc, oneshot},
+    time::timeout,
+};
 
 use self::{
     accumulator::NewRecord,
     partitioner::Partitioner,
-    sender::{Command, Counters, Records},
+    sender::{Command, Records},
     transaction::Transactions,
 };
 pub use self::{
     delivery::{Delivery, RecordMetadata},
     transaction::ConsumerGroupMetadata,
 };
-use crate::{Client, Error, Metric, Result, config::ProducerConfig};
+use crate::{
+    Client, Error, Metric, Result,
+    config::ProducerConfig,
+    metrics::{ProducerMeters, Windows},
+};
 
 /// Commands that may wait for the sending task.
 const COMMANDS_MAX: usize = 16;
@@ -69,24 +76,24 @@ pub struct Producer {
     records: Arc<Records>,
     /// With a `transactional.id`.
     transactions: Option<Arc<Transactions>>,
-    counters: Arc<Counters>,
+    meters: Arc<ProducerMeters>,
 }
 
 impl Producer {
     pub fn new(client: Client, config: ProducerConfig) -> Result<Self> {
-        config.check()?;
+        let config = config.checked(client.config())?;
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let timeout = config.transaction_timeout;
         let transactions = config.transactional_id.clone().map(|id| Arc::new(Transactions::new(id, timeout)));
-        let counters: Arc<Counters> = Arc::default();
-        let (sends, counts) = (transactions.clone(), Arc::clone(&counters));
+        let meters = Arc::new(ProducerMeters::new(Windows::of(client.config())));
+        let (sends, counts) = (transactions.clone(), Arc::clone(&meters));
         let records = Arc::new(Records::new(&config, client.config()));
         let shared = Arc::clone(&records);
         tokio::spawn(sender::run(client.clone(), config.clone(), sends, counts, shared, received));
         // Any number will do; producers that start together should not all start with one partition.
         let start = Uuid::random().0 as u32;
-        let partitioner = Mutex::new(Partitioner::new(start));
-        Ok(Self { client, config, commands, partitioner, records, transactions, counters })
+        let partitioner = Mutex::new(Partitioner::new(start, config.partitioner));
+        Ok(Self { client, config, commands, partitioner, records, transactions, meters })
     }
 
     /// Hands a record over. Returns as soon as there is room for it in `buffer.memory`; the [`Delivery`]
@@ -100,15 +107,37 @@ impl Producer {
         let permits = u32::try_from(bytes).ok().filter(|_| bytes <= limit).ok_or(too_large)?;
         // Who always finds room must let the sender have its turn all the same.
         tokio::task::coop::consume_budget().await;
-        let partition = self.choose(&topic, partition, key.as_deref(), bytes).await?;
+        let mut clock = Clock::default();
+        let partition = self.choose(&topic, partition, key.as_deref(), bytes, &mut clock).await?;
         let timestamp = timestamp.unwrap_or_else(now);
         let record = NewRecord { timestamp, key, value, headers };
-        let memory = self.records.reserve(permits).await?;
+        let memory = self.reserve(permits, &mut clock).await?;
         let partition = TopicPartition::new(topic, partition);
         let (batch, index) = self.records.append(Instant::now, &partition, &record, transaction)?;
         // Free again when the batch has met its fate.
         memory.forget();
         Ok(batch.delivery(index, timestamp))
+    }
+
+    /// A share of `buffer.memory`, waited for until `max.block.ms` is over.
+    async fn reserve(&self, permits: u32, clock: &mut Clock) -> Result<SemaphorePermit<'_>> {
+        // Mostly there is room, and then no timer is set.
+        if let Some(memory) = self.records.try_reserve(permits) {
+            return Ok(memory);
+        }
+        self.meters.waiting.add(1);
+        let waiting = Instant::now();
+        let waited = timeout(clock.left(self.config.max_block), self.records.reserve(permits)).await;
+        self.meters.waiting.subtract(1);
+        self.meters.waited_for_buffer(waiting.elapsed());
+        if waited.is_err() {
+            self.meters.buffer_exhausted();
+        }
+        waited.map_err(|_| self.blocked("room in buffer.memory"))?
+    }
+
+    fn blocked(&self, what: &str) -> Error {
+        Error::Timeout { what: what.to_owned(), limit: self.config.max_block, last: None }
     }
 
     async fn choose(
@@ -117,12 +146,20 @@ impl Producer {
         wanted: Option<PartitionId>,
         key: Option<&[u8]>,
         bytes: usize,
+        clock: &mut Clock,
     ) -> Result<PartitionId> {
         let count = match self.client.partition_count(topic) {
             Some(known) => known,
-            None => self.client.topic(topic).await?.partitions.len(),
+            None => {
+                let waiting = Instant::now();
+                let limit = clock.left(self.config.max_block);
+                let known = timeout(limit, self.client.topic(topic)).await;
+                self.meters.waited_for_metadata(waiting.elapsed());
+                known.map_err(|_| self.blocked(&format!("metadata of topic {topic}")))??.partitions.len()
+            }
         };
         let count = u32::try_from(count).unwrap_or(0);
+        let key = key.filter(|_| !self.config.partitioner_ignore_keys);
         match wanted {
             Some(partition) if u32::try_from(partition.0).is_ok_and(|index| index < count) => Ok(partition),
             None if count > 0 => {
@@ -142,21 +179,25 @@ impl Producer {
     pub async fn flush(&self) -> Result<()> {
         let (done, flushed) = oneshot::channel();
         self.commands.send(Command::Flush(done)).await.map_err(|_| CLOSED)?;
-        flushed.await.map_err(|_| CLOSED)
+        let waiting = Instant::now();
+        let outcome = flushed.await.map_err(|_| CLOSED);
+        self.meters.flushed(waiting.elapsed());
+        outcome
     }
 
     /// What it has done so far, and what its client has sent and received, by Kafka's names.
     pub fn metrics(&self) -> Vec<Metric> {
         let mut report = self.client.report("producer");
+        let metadata_age = self.client.metadata_age().unwrap_or_default().as_secs_f64();
         let (all, free) = (self.config.buffer_memory, self.records.memory_available());
         for (name, value) in [
-            ("record-send-total", self.counters.records_sent.get()),
-            ("record-error-total", self.counters.record_errors.get()),
             ("buffer-total-bytes", all as f64),
             ("buffer-available-bytes", free as f64),
+            ("metadata-age", metadata_age),
         ] {
             report.add("metrics", name, value);
         }
+        self.meters.report(&mut report);
         report.finish()
     }
 
@@ -176,4 +217,14 @@ impl Producer {
 fn now() -> TimestampMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// How long a call has waited; not looked at by one that does not wait.
+#[derive(Default)]
+struct Clock(Option<Instant>);
+
+impl Clock {
+    fn left(&mut self, limit: Duration) -> Duration {
+        limit.saturating_sub(self.0.get_or_insert_with(Instant::now).elapsed())
+    }
 }

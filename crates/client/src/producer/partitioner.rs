@@ -1,15 +1,18 @@
-//! To which partition a record goes: Java's choice, so that producers in every language agree on a key's
-//! partition (`BuiltInPartitioner`, KIP-794).
+//! To which partition a record goes: Java's choice (`BuiltInPartitioner`, KIP-794) or librdkafka's, so that producers in
+//! every language agree on a key's partition.
 
 use std::collections::HashMap;
 
 use millstream_types::{PartitionId, TopicName};
 
+use crate::config::Partitioner as Kind;
+
 /// Keys by their hash; records without a key stay with one partition until a batch's worth has gone there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Partitioner {
     /// Where the next choice for a keyless record begins; spreads producers over partitions.
     start: u32,
+    kind: Kind,
     sticky: HashMap<TopicName, Sticky>,
 }
 
@@ -20,8 +23,8 @@ struct Sticky {
 }
 
 impl Partitioner {
-    pub(crate) fn new(start: u32) -> Self {
-        Self { start, sticky: HashMap::new() }
+    pub(crate) fn new(start: u32, kind: Kind) -> Self {
+        Self { start, kind, sticky: HashMap::new() }
     }
 
     /// `count` is the topic's partitions, `bytes` the record's size, `switch_after` the batch size.
@@ -33,9 +36,11 @@ impl Partitioner {
         bytes: usize,
         switch_after: usize,
     ) -> PartitionId {
-        let index = match key {
-            Some(key) => positive(murmur2(key)) % count,
-            None => self.keyless(topic, bytes, switch_after) % count,
+        let index = match (self.kind, key) {
+            (Kind::Murmur2, Some(key)) => positive(murmur2(key)) % count,
+            // An empty key is none to librdkafka.
+            (Kind::Crc32, Some(key)) if !key.is_empty() => crc32(key) % count,
+            _ => self.keyless(topic, bytes, switch_after) % count,
         };
         PartitionId(index as i32)
     }
@@ -81,6 +86,16 @@ pub(crate) fn murmur2(data: &[u8]) -> u32 {
     hash ^ (hash >> 15)
 }
 
+/// CRC-32 as in zlib, bit by bit: keys are short.
+fn crc32(data: &[u8]) -> u32 {
+    const POLYNOMIAL: u32 = 0xedb8_8320;
+    let byte = |crc: u32, byte: &u8| {
+        let step = |crc: u32, _| (crc >> 1) ^ (POLYNOMIAL & 0u32.wrapping_sub(crc & 1));
+        (0..8).fold(crc ^ u32::from(*byte), step)
+    };
+    !data.iter().fold(u32::MAX, byte)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,9 +116,22 @@ mod tests {
         }
     }
 
+    /// Where librdkafka 2.16.1 with `partitioner=consistent_random` wrote them, of 12 partitions.
+    #[test]
+    fn keys_go_to_the_partitions_that_librdkafka_chooses() {
+        let mut partitioner = Partitioner::new(0, Kind::Crc32);
+        let topic = TopicName::from_static("t");
+        let known =
+            [("Zürich", 6), ("42", 8), ("1", 11), ("customer-17", 11), ("key", 1), ("orders", 2), ("a", 3)];
+        for (key, partition) in known {
+            assert_eq!(partitioner.partition(&topic, Some(key.as_bytes()), 12, 1, 1).0, partition, "{key}");
+        }
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
     #[test]
     fn keyless_records_stay_until_a_batch_is_full_and_then_move_on() {
-        let mut partitioner = Partitioner::new(u32::MAX);
+        let mut partitioner = Partitioner::new(u32::MAX, Kind::Murmur2);
         let topic = TopicName::from_static("t");
         let mut next = || partitioner.partition(&topic, None, 3, 40, 100).0;
         let chosen: Vec<_> = (0..9).map(|_| next()).collect();

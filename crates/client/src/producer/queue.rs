@@ -8,7 +8,7 @@ use millstream_record::{BatchBuilder, BatchOptions, ProducerInfo, RecordBatch, b
 use millstream_types::{BrokerId, ProducerEpoch, ProducerId, Sequence};
 
 use super::accumulator::NewRecord;
-use crate::Result;
+use crate::{Result, metrics::BatchFigures};
 
 /// Which closed batch, for as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,6 +73,8 @@ pub(super) struct Batch<W> {
     /// Its first record among those of its waiter, which waits for more if the batch was split.
     pub(super) first: u32,
     count: u32,
+    /// Its size before it is compressed.
+    plain_bytes: usize,
     /// Bytes of `buffer.memory` that its records take.
     pub(super) reserved: usize,
     /// When its first record came; linger and delivery timeout count from here.
@@ -133,7 +135,7 @@ impl<W: Clone + Default> OpenBatch<W> {
     }
 
     pub(super) fn close(self, id: BatchId) -> Batch<W> {
-        let count = self.record_count();
+        let (count, plain_bytes) = (self.record_count(), self.builder.size_in_bytes());
         let form = Form::Fresh(Box::new(self.builder));
         Batch {
             id,
@@ -141,6 +143,7 @@ impl<W: Clone + Default> OpenBatch<W> {
             waiter: self.waiter,
             first: 0,
             count,
+            plain_bytes,
             reserved: self.reserved,
             created: self.created,
             state: State::Queued,
@@ -155,6 +158,17 @@ impl<W: Clone + Default> OpenBatch<W> {
 impl<W: Clone> Batch<W> {
     pub(super) fn is_in_flight(&self) -> bool {
         self.state != State::Queued
+    }
+
+    /// As it is sent just now; its size is not known before it is sealed.
+    pub(super) fn figures(&self, now: Instant) -> BatchFigures {
+        BatchFigures {
+            records: self.count as usize,
+            bytes: 0,
+            plain_bytes: self.plain_bytes,
+            queued: now.saturating_duration_since(self.created),
+            is_retry: self.attempts > 1,
+        }
     }
 
     pub(super) fn record_count(&self) -> i32 {
@@ -211,12 +225,14 @@ impl<W: Clone> Batch<W> {
             for record in records {
                 builder.push(record);
             }
+            let plain_bytes = builder.size_in_bytes();
             Self {
                 id,
                 form: Form::Sealed(builder.build()),
                 waiter: self.waiter.clone(),
                 first,
                 count: records.len() as u32,
+                plain_bytes,
                 reserved,
                 created: self.created,
                 state: State::Queued,

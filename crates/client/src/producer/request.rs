@@ -34,7 +34,8 @@ pub(super) struct Terms {
     pub(super) transactional_id: Option<String>,
 }
 
-type Sealed = (TopicPartition, BatchId, Bytes);
+/// A batch as it is sent.
+pub(super) type Sealed = (TopicPartition, BatchId, Bytes);
 
 /// Sends what was dispatched to a broker and says what became of each batch. Drops `on_its_way` as soon as a
 /// later request cannot overtake this one any more.

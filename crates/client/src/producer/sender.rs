@@ -18,16 +18,16 @@ use tokio::{
 
 use super::{
     CLOSED,
-    accumulator::{Accumulator, Answer, Dispatch, Fate, NewRecord},
+    accumulator::{Accumulator, Answer, Dispatch, Fate, NewRecord, Outgoing},
     delivery::{BatchWaiter, deliver},
     queue::BatchId,
-    request::{Terms, produce},
+    request::{Sealed, Terms, produce},
     transaction::Transactions,
 };
 use crate::{
     Client, ClientConfig, Error, Result,
     config::{ProducerConfig, as_millis_i32},
-    metrics::Counter,
+    metrics::{BatchFigures, ProducerMeters},
 };
 
 const ABORTED: Error = Error::IllegalState("the transaction was aborted before the record was written");
@@ -73,12 +73,13 @@ impl Records {
         }
     }
 
+    pub(super) fn try_reserve(&self, bytes: u32) -> Option<SemaphorePermit<'_>> {
+        self.memory.try_acquire_many(bytes).ok()
+    }
+
     /// Waits for room.
     pub(super) async fn reserve(&self, bytes: u32) -> Result<SemaphorePermit<'_>> {
-        match self.memory.try_acquire_many(bytes) {
-            Ok(permit) => Ok(permit),
-            Err(_) => self.memory.acquire_many(bytes).await.map_err(|_| CLOSED),
-        }
+        self.memory.acquire_many(bytes).await.map_err(|_| CLOSED)
     }
 
     pub(super) fn memory_available(&self) -> usize {
@@ -131,13 +132,6 @@ impl Drop for Closing {
     }
 }
 
-/// What becomes of records.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) records_sent: Counter,
-    pub(super) record_errors: Counter,
-}
-
 /// What a task of the sender's came back with.
 enum Done {
     Produced { broker: BrokerId, answers: Vec<(TopicPartition, BatchId, Answer)> },
@@ -150,7 +144,7 @@ struct Sender {
     client: Client,
     config: ProducerConfig,
     transactions: Option<Arc<Transactions>>,
-    counters: Arc<Counters>,
+    meters: Arc<ProducerMeters>,
     records: Arc<Records>,
     tasks: JoinSet<Done>,
     /// By broker: is over when the last request for it is on its connection, so that the next may go.
@@ -169,7 +163,7 @@ pub(super) async fn run(
     client: Client,
     config: ProducerConfig,
     transactions: Option<Arc<Transactions>>,
-    counters: Arc<Counters>,
+    meters: Arc<ProducerMeters>,
     records: Arc<Records>,
     mut commands: mpsc::Receiver<Command>,
 ) {
@@ -178,7 +172,7 @@ pub(super) async fn run(
         client,
         config,
         transactions,
-        counters,
+        meters,
         records: Arc::clone(&records),
         tasks: JoinSet::new(),
         turns: BTreeMap::new(),
@@ -267,11 +261,11 @@ impl Sender {
 
     fn deliver(&self, fates: Vec<Fate<BatchWaiter>>) {
         for fate in fates {
-            let counter = match fate.result {
-                Ok(_) => &self.counters.records_sent,
-                Err(_) => &self.counters.record_errors,
+            let (written, failed) = match fate.result {
+                Ok(_) => (fate.count as usize, 0),
+                Err(_) => (0, fate.count as usize),
             };
-            counter.add(fate.count as usize);
+            self.meters.settled(&fate.partition.topic, written, failed);
             self.records.memory.add_permits(fate.reserved);
             deliver(fate);
         }
@@ -342,7 +336,8 @@ impl Sender {
     }
 
     fn send(&mut self, dispatch: Dispatch) {
-        let (client, records) = (self.client.clone(), Arc::clone(&self.records));
+        let client = self.client.clone();
+        let (records, meters) = (Arc::clone(&self.records), Arc::clone(&self.meters));
         let terms = Terms {
             acks: self.config.acks,
             timeout: client.config().request_timeout,
@@ -352,8 +347,14 @@ impl Sender {
         let turn = self.turns.insert(dispatch.broker, next_turn);
         self.tasks.spawn(async move {
             let Dispatch { broker, batches } = dispatch;
-            let seal = |(partition, id, parcel): (_, _, super::queue::Parcel)| (partition, id, parcel.seal());
-            let batches: Vec<_> = batches.into_iter().map(seal).collect();
+            let seal = |Outgoing { partition, id, parcel, figures }| {
+                let bytes = parcel.seal();
+                let figures = BatchFigures { bytes: bytes.len(), ..figures };
+                ((partition, id, bytes), figures)
+            };
+            let (batches, figures): (Vec<_>, Vec<_>) = batches.into_iter().map(seal).unzip();
+            let topics = batches.iter().map(|(partition, ..): &Sealed| &partition.topic);
+            meters.request(topics.zip(figures));
             {
                 let accumulator = &mut records.lock().accumulator;
                 for (partition, id, bytes) in &batches {

@@ -17,8 +17,8 @@ use millstream_types::{
 use proptest::prelude::*;
 
 use super::{
-    accumulator::{Accumulator, Answer, Dispatch, Fate, NewRecord, Written},
-    queue::BatchId,
+    accumulator::{Accumulator, Answer, Dispatch, Fate, NewRecord, Outgoing, Written},
+    queue::{BatchId, Parcel},
 };
 use crate::{Error, config::ProducerConfig};
 
@@ -65,8 +65,8 @@ fn fates(fates: Vec<Fate<Values>>) -> Vec<(u32, Result<Option<Offset>, Error>)> 
 
 /// As the sender does it.
 fn seal(machine: &mut Machine, dispatch: Dispatch) -> Vec<(TopicPartition, BatchId, Bytes)> {
-    let seal = |(partition, id, parcel): (TopicPartition, BatchId, super::queue::Parcel)| {
-        let bytes = parcel.seal();
+    let seal = |Outgoing { partition, id, parcel, .. }| {
+        let bytes = Parcel::seal(parcel);
         machine.sealed(&partition, id, bytes.clone());
         (partition, id, bytes)
     };
@@ -305,6 +305,24 @@ fn records_linger_unless_the_batch_is_full_or_flushed() {
     append(&mut machine, now, 1, 40);
     machine.flush();
     assert_eq!(values(&only(&mut machine, now).2), [40]);
+}
+
+#[test]
+fn a_batch_is_sent_again_as_often_as_retries_says() {
+    let mut machine = accumulator(|config| {
+        (config.linger, config.enable_idempotence, config.retries) = (Duration::ZERO, false, 2);
+    });
+    let mut now = Instant::now();
+    append(&mut machine, now, 0, 1);
+    for attempt in 0..3 {
+        let (_, id, _) = only(&mut machine, now);
+        machine.request_done(LEADER);
+        let lost = Error::kafka(ErrorCode::NotLeaderOrFollower, "t-0", None);
+        let fates = machine.answer(now, &partition(0), id, Answer::Failed(lost.clone()));
+        assert_eq!(self::fates(fates), if attempt < 2 { vec![] } else { vec![(1, Err(lost))] });
+        now += Duration::from_secs(5);
+    }
+    assert!(machine.is_empty());
 }
 
 #[test]

@@ -93,6 +93,12 @@ async fn a_topics_key_is_changed_and_reset() {
         .unwrap();
     eventually(retention, |entry| entry.source == ConfigSource::Default).await;
 
+    admin.alter_configs(&resource, &set, false).await.unwrap();
+    eventually(retention, |entry| entry.source == ConfigSource::Topic).await;
+    let other = BTreeMap::from([("segment.ms".to_owned(), "5678".to_owned())]);
+    admin.replace_configs(&resource, &other, false).await.unwrap();
+    eventually(retention, |entry| entry.source == ConfigSource::Default).await;
+
     let wrong = [("retention.ms".to_owned(), ConfigChange::Set("soon".to_owned()))];
     assert_eq!(
         admin.alter_configs(&resource, &wrong, false).await.unwrap_err().code(),

@@ -160,3 +160,34 @@ async fn requests_are_pipelined_and_each_gets_its_own_answer() {
         assert_eq!(answer.as_ref(), Some(name));
     }
 }
+
+#[tokio::test]
+async fn a_connection_without_requests_is_closed_after_its_time() {
+    let limit = SECOND / 4;
+    let config = ClientConfig { connections_max_idle: limit, ..ClientConfig::default() };
+    let connection = Connection::connect(&super::BOOTSTRAP, &config).await.unwrap();
+    assert!(connection.is_open());
+    super::eventually(async || connection.is_open(), |open| !open).await;
+    let refused = connection.call(&MetadataRequest::default()).await.unwrap_err();
+    assert!(matches!(refused, Error::Disconnected { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn every_address_of_a_name_is_tried() {
+    // `localhost` is ::1 and 127.0.0.1 in most places; here only the latter answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("localhost:{}", listener.local_addr().unwrap().port());
+    let serve = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let (version, id) = request(&mut socket).await;
+        api_versions(&mut socket, version, id, 0, 4).await;
+        std::future::pending::<()>().await;
+    };
+    let config = config();
+    tokio::select! {
+        () = serve => {}
+        connected = Connection::connect(&address, &config) => {
+            assert_eq!(connected.unwrap().address(), address);
+        }
+    }
+}

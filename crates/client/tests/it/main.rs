@@ -9,6 +9,7 @@ mod cluster;
 mod connection;
 mod consumer;
 mod groups;
+mod metrics;
 mod produce;
 mod recreated;
 mod restart;

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use millstream_client::{
-    Client, ClientConfig, Consumer, ConsumerConfig, Error, NewTopic, Producer, ProducerConfig, ProducerRecord,
+    Client, ClientConfig, Consumer, ConsumerConfig, Error, MetadataRecovery, NewTopic, Producer,
+    ProducerConfig, ProducerRecord,
 };
 use millstream_testkit::{Target, TargetOptions};
 use millstream_types::{Offset, PartitionId, TopicName};
@@ -73,7 +74,10 @@ async fn a_client_whose_brokers_are_all_gone_asks_the_bootstrap_servers_again() 
     let servers = format!("{},{}", first.bootstrap(), second.bootstrap());
     let start = |rebootstrap| {
         let limit = if rebootstrap { 60 * SECOND } else { 2 * SECOND };
-        let config = ClientConfig { rebootstrap, default_api_timeout: limit, ..ClientConfig::new(&servers) };
+        let metadata_recovery =
+            if rebootstrap { MetadataRecovery::Rebootstrap } else { MetadataRecovery::None };
+        let config =
+            ClientConfig { metadata_recovery, default_api_timeout: limit, ..ClientConfig::new(&servers) };
         Client::new(config).unwrap()
     };
     let (again, never) = (start(true), start(false));
@@ -94,4 +98,31 @@ async fn a_client_whose_brokers_are_all_gone_asks_the_bootstrap_servers_again() 
     let producer = Producer::new(again, ProducerConfig::default()).unwrap();
     let record = ProducerRecord::new(topic, None, Some(Bytes::from_static(b"v")));
     assert_eq!(producer.send(record).await.unwrap().await.unwrap().offset, Some(Offset::ZERO));
+}
+
+#[tokio::test]
+async fn closing_gives_up_in_time_what_nobody_answers() {
+    let target = Target::start(TargetOptions::default()).unwrap();
+    let client = Client::new(ClientConfig::new(target.bootstrap())).unwrap();
+    let topic = super::fresh_topic(&client, "closing", 1).await;
+    let producer = Producer::new(client.clone(), ProducerConfig::default()).unwrap();
+    let record = || ProducerRecord::new(topic.clone(), None, Some(Bytes::from_static(b"v")));
+    producer.send(record()).await.unwrap().await.unwrap();
+    let config = ConsumerConfig { group_id: Some("closing".to_owned()), ..ConsumerConfig::default() };
+    let mut consumer = Consumer::new(client, config);
+    consumer.subscribe([topic.clone()]).unwrap();
+    while consumer.assignment().is_empty() {
+        consumer.poll(SECOND).await.unwrap();
+    }
+    // The broker is there and does nothing.
+    let broker = rustix::process::Pid::from_raw(i32::try_from(target.pid().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(broker, rustix::process::Signal::STOP).unwrap();
+    let lost = producer.send(record()).await.unwrap();
+    let closed = producer.close(SECOND / 4).await;
+    assert!(matches!(closed, Err(Error::Timeout { .. })), "{closed:?}");
+    assert_eq!(lost.await, Err(Error::Closed("the producer")));
+    // It returns at all, long before the coordinator could be asked.
+    let closing = consumer.close_within(SECOND / 4);
+    tokio::time::timeout(20 * SECOND, closing).await.unwrap().ok();
+    rustix::process::kill_process(broker, rustix::process::Signal::CONT).unwrap();
 }

@@ -1,6 +1,7 @@
 //! All definitions, found by scope and name.
 
 mod broker;
+mod client;
 mod foreign;
 mod group;
 mod program;
@@ -11,7 +12,7 @@ use std::sync::LazyLock;
 use crate::{Definition, Scope};
 
 static ALL: LazyLock<Vec<&'static Definition>> = LazyLock::new(|| {
-    let tables: [&'static [Definition]; 10] = [
+    let tables: [&'static [Definition]; 13] = [
         topic::KEYS,
         broker::IDENTITY,
         broker::NETWORK,
@@ -22,6 +23,9 @@ static ALL: LazyLock<Vec<&'static Definition>> = LazyLock::new(|| {
         group::GROUP,
         group::CLIENT_METRICS,
         program::KEYS,
+        client::CLIENT,
+        client::PRODUCER,
+        client::CONSUMER,
     ];
     let mut all: Vec<_> = tables.into_iter().flatten().collect();
     all.sort_by_key(|definition| (definition.scope, definition.name));

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
-use millstream_client::{Client, ClientConfig, ConsumerConfig, ProducerConfig};
+use anyhow::{Context, Result};
+use millstream_client::{Client, Configuration, ConsumerConfig, ProducerConfig};
 use tokio::runtime::Builder;
 
 use super::{
@@ -91,28 +91,22 @@ impl ConnectArguments {
 
     async fn connect_with(&self, allow_auto_create_topics: bool) -> Result<Connected> {
         let cluster = self.cluster()?;
-        let mut configs = Configs {
-            client: ClientConfig { allow_auto_create_topics, ..ClientConfig::default() },
-            producer: ProducerConfig::default(),
-            consumer: ConsumerConfig::default(),
-        };
+        let mut configs = Configuration::default();
         configs.set("bootstrap.servers", &cluster.bootstrap)?;
         for (key, value) in &cluster.properties {
-            let known = configs.set(key, value).with_context(|| cluster.origin.clone())?;
-            if !known {
-                refuse_security(key, value).with_context(|| cluster.origin.clone())?;
-            }
+            // What no client knows is of whoever else reads such profiles.
+            configs.set(key, value).with_context(|| cluster.origin.clone())?;
         }
         for property in &self.properties {
             let (key, value) = property
                 .split_once('=')
                 .ok_or_else(|| usage(format!("-X {property}: expected KEY=VALUE")))?;
             if !configs.set(key, value).map_err(|error| usage(format!("-X {error:#}")))? {
-                refuse_security(key, value)?;
                 return Err(usage(format!("-X {key}: not a client key that millstream knows")));
             }
         }
-        let Configs { client, producer, consumer } = configs;
+        let Configuration { mut client, producer, consumer } = configs;
+        client.allow_auto_create_topics &= allow_auto_create_topics;
         let bootstrap = client.bootstrap_servers.join(",");
         let client = Client::new(client).map_err(|error| usage(error.to_string()))?;
         client.any_broker().await.with_context(|| {
@@ -141,46 +135,10 @@ impl ConnectArguments {
     }
 }
 
-struct Configs {
-    client: ClientConfig,
-    producer: ProducerConfig,
-    consumer: ConsumerConfig,
-}
-
-impl Configs {
-    /// False if no client has the key.
-    fn set(&mut self, key: &str, value: &str) -> Result<bool> {
-        Ok(self.client.set(key, value)? | self.producer.set(key, value)? | self.consumer.set(key, value)?)
-    }
-}
-
-/// What a client must not leave out in silence.
-fn refuse_security(key: &str, value: &str) -> Result<()> {
-    let is_plain = key == "security.protocol" && value.eq_ignore_ascii_case("plaintext");
-    let is_security = ["security.protocol", "sasl.mechanism"].contains(&key);
-    match is_security && !is_plain {
-        true => Err(anyhow!("{key}={value} is not supported by this client yet; only PLAINTEXT is")),
-        false => Ok(()),
-    }
-}
-
 /// Waits for ctrl-C.
 pub(super) async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
         // Then it ends the process, as it does without a handler.
         std::future::pending::<()>().await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn security_that_cannot_be_had_is_refused() {
-        assert!(refuse_security("security.protocol", "plaintext").is_ok());
-        assert!(refuse_security("security.protocol", "SASL_SSL").is_err());
-        assert!(refuse_security("sasl.mechanism", "PLAIN").is_err());
-        assert!(refuse_security("some.plugin", "x").is_ok());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs::File, io::BufReader};
 
-use millstream_client::{ClientConfig, ConsumerConfig, Error, ProducerConfig};
+use millstream_client::Configuration;
 
 use super::exit::{Exit, Outcome};
 
@@ -61,31 +61,13 @@ impl Properties {
     }
 
     /// The configuration of a client. Keys that no client of ours knows have no effect, as with Kafka's.
-    pub(super) fn configure(&self) -> Outcome<Configs> {
-        let mut configs = Configs::default();
-        configs.client.client_id = String::new();
-        for (key, value) in self.iter() {
-            if key == "security.protocol" && !value.eq_ignore_ascii_case("PLAINTEXT") {
-                return Err(Exit::failure(format!(
-                    "security.protocol={value} is not supported by this client yet; only PLAINTEXT is"
-                )));
-            }
-            // An empty address list is a missing one, which the client reports better.
-            let result = configs.client.set(key, value).and_then(|known| {
-                Ok(known | configs.producer.set(key, value)? | configs.consumer.set(key, value)?)
-            });
-            result.map_err(|error| invalid(key, value, &error))?;
-        }
-        Ok(configs)
+    pub(super) fn configure(&self) -> Outcome<Configuration> {
+        let (mut configuration, _) =
+            Configuration::read(self.iter()).map_err(|error| Exit::failure(error.to_string()))?;
+        // A tool names its client itself, unless it is told to.
+        configuration.client.client_id = self.get("client.id").unwrap_or_default().to_owned();
+        Ok(configuration)
     }
-}
-
-/// What the properties come to.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Configs {
-    pub(super) client: ClientConfig,
-    pub(super) producer: ProducerConfig,
-    pub(super) consumer: ConsumerConfig,
 }
 
 /// How the JVM reports a file that it cannot read.
@@ -94,54 +76,6 @@ pub(super) fn unreadable(path: &str, error: &std::io::Error) -> String {
         std::io::ErrorKind::NotFound => path.to_owned(),
         _ => format!("{path}: {error}"),
     }
-}
-
-/// Keys whose numbers have 64 bits; Kafka names the type in its refusals.
-const LONG_KEYS: [&str; 12] = [
-    "linger.ms",
-    "buffer.memory",
-    "retry.backoff.ms",
-    "retry.backoff.max.ms",
-    "reconnect.backoff.ms",
-    "metadata.max.age.ms",
-    "max.block.ms",
-    "connections.max.idle.ms",
-    "socket.connection.setup.timeout.ms",
-    "metadata.max.idle.ms",
-    "delivery.timeout",
-    "auto.commit.interval",
-];
-
-const BOOLEAN_KEYS: [&str; 3] = ["enable.idempotence", "enable.auto.commit", "exclude.internal.topics"];
-
-/// Keys that no number is expected of; what is wrong with their values the client says best.
-const TEXT_KEYS: [&str; 4] =
-    ["bootstrap.servers", "client.dns.lookup", "group.protocol", "partition.assignment.strategy"];
-
-fn invalid(key: &str, value: &str, error: &Error) -> Exit {
-    let choices: &[&str] = match key {
-        "acks" => &["all", "-1", "0", "1"],
-        "compression.type" => &["none", "gzip", "snappy", "lz4", "zstd"],
-        "isolation.level" => &["read_committed", "read_uncommitted"],
-        _ => &[],
-    };
-    let reason = if !choices.is_empty() {
-        format!("String must be one of: {}", choices.join(", "))
-    } else if key == "auto.offset.reset" {
-        format!(
-            "Invalid value `{value}` for configuration {key}. The value must be either 'earliest', 'latest', 'none' or of the format 'by_duration:<PnDTnHnMn.nS.>'."
-        )
-    } else if BOOLEAN_KEYS.contains(&key) {
-        "Expected value to be either true or false".to_owned()
-    } else if TEXT_KEYS.contains(&key) || value.parse::<i64>().is_ok() {
-        error.to_string()
-    } else if LONG_KEYS.contains(&key) {
-        "Not a number of type LONG".to_owned()
-    } else {
-        "Not a number of type INT".to_owned()
-    };
-    let sentence = format!("Invalid value {value} for configuration {key}: {reason}");
-    Exit::failure(sentence)
 }
 
 #[cfg(test)]
