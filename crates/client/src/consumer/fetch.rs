@@ -21,8 +21,8 @@ use millstream_types::{
 };
 
 use super::{
-    ConsumerRecord,
     session::{Ask, FINAL_EPOCH, FetchFrom, Session},
+    unread::{Unread, damaged},
 };
 use crate::{
     Client, Connection, Error, Result,
@@ -49,7 +49,9 @@ pub(super) struct Fetched {
 
 #[derive(Debug)]
 pub(super) struct Outcome {
-    pub(super) records: Vec<ConsumerRecord>,
+    pub(super) records: Unread,
+    /// How many those are, with some perhaps that were not asked for.
+    pub(super) record_count: usize,
     /// As they were sent.
     pub(super) bytes: usize,
     /// Behind the last batch.
@@ -107,7 +109,7 @@ fn count(meters: &ConsumerMeters, fetched: &[Fetched]) {
         {
             let (bytes, records) = topics.entry(fetched.partition.topic.clone()).or_default();
             *bytes += outcome.bytes;
-            *records += outcome.records.len();
+            *records += outcome.record_count;
         }
     }
     if !topics.is_empty() {
@@ -262,7 +264,8 @@ fn open(
     let committed_only = config.isolation_level == IsolationLevel::ReadCommitted;
     let end = if committed_only { data.last_stable_offset } else { data.high_watermark };
     let mut outcome = Outcome {
-        records: Vec::new(),
+        records: Unread::new(partition.clone(), fetch_offset, config.max_decompressed_bytes),
+        record_count: 0,
         bytes: 0,
         next: fetch_offset,
         leader_epoch: None,
@@ -276,39 +279,30 @@ fn open(
         data.aborted_transactions.unwrap_or_default().into_iter().map(|a| (a.producer_id, a.first_offset)),
     );
     for view in batches(&bytes) {
-        let damaged =
-            |error| Error::malformed(format!("a batch of {partition} after offset {}", fetch_offset), error);
-        let view = view.map_err(damaged)?;
+        let view = match view {
+            Ok(view) => view,
+            Err(error) if outcome.next == fetch_offset => {
+                return Err(damaged(partition, fetch_offset, error));
+            }
+            // What comes before it can be read; then it is fetched again.
+            Err(_) => break,
+        };
         let header = view.header;
         if header.next_offset() <= fetch_offset {
             continue;
         }
-        let batch = RecordBatch::decode(&bytes.slice_ref(view.bytes), config.max_decompressed_bytes)
-            .map_err(damaged)?;
         outcome.next = header.next_offset();
         outcome.leader_epoch = header.leader_epoch();
+        let batch = bytes.slice_ref(view.bytes);
         if header.attributes.is_control() {
-            aborted.marker(&batch);
+            let marker = RecordBatch::decode(&batch, config.max_decompressed_bytes);
+            aborted.marker(&marker.map_err(|error| damaged(partition, fetch_offset, error))?);
         } else if !(committed_only && aborted.covers(&header)) {
-            let wanted = shown(partition, batch).filter(|record| record.offset >= fetch_offset);
-            outcome.records.extend(wanted);
+            outcome.records.push(batch);
+            outcome.record_count += usize::try_from(header.record_count).unwrap_or(0);
         }
     }
     Ok(outcome)
-}
-
-fn shown(partition: &TopicPartition, batch: RecordBatch) -> impl Iterator<Item = ConsumerRecord> {
-    let RecordBatch { header, records } = batch;
-    records.into_iter().map(move |record| ConsumerRecord {
-        partition: partition.clone(),
-        offset: header.base_offset().plus(i64::from(record.offset_delta)),
-        leader_epoch: header.leader_epoch(),
-        timestamp: record.timestamp,
-        timestamp_type: header.attributes.timestamp_type(),
-        key: record.key,
-        value: record.value,
-        headers: record.headers,
-    })
 }
 
 /// Which producers' records are of an aborted transaction at the offset reached so far. The broker lists
@@ -363,7 +357,7 @@ mod tests {
     use millstream_record::{BatchBuilder, BatchOptions, ProducerInfo};
     use millstream_types::{ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
-    use super::*;
+    use super::{super::ConsumerRecord, *};
 
     fn producer(id: i64) -> ProducerInfo {
         ProducerInfo { id: ProducerId(id), epoch: ProducerEpoch(0), base_sequence: Some(Sequence(0)) }
@@ -410,8 +404,10 @@ mod tests {
         let config = ConsumerConfig { isolation_level, ..ConsumerConfig::default() };
         let partition = TopicPartition::new(TopicName::from_static("t"), PartitionId(0));
         let outcome = open(&config, &partition, Offset(from), data).unwrap();
-        let text = |record: ConsumerRecord| String::from_utf8(record.value.unwrap().to_vec()).unwrap();
-        (outcome.records.into_iter().map(text).collect(), outcome.next)
+        let text = |record: Result<ConsumerRecord>| {
+            String::from_utf8(record.unwrap().value.unwrap().to_vec()).unwrap()
+        };
+        (outcome.records.map(text).collect(), outcome.next)
     }
 
     /// Two producers take turns; the first aborts, commits, and aborts again.

@@ -15,6 +15,7 @@ mod protocol;
 mod rebalance;
 mod session;
 mod topics;
+mod unread;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -247,7 +248,10 @@ impl Consumer {
             let metadata = self.client.metadata();
             self.compare_places(now, &metadata)?;
             self.look_up_places(now);
-            if let Some(records) = self.partitions.take_ready(self.config.max_poll_records.max(1)) {
+            if let Some(records) =
+                self.partitions.take_ready(self.config.max_poll_records.max(1), now + self.backoff().0)
+            {
+                let records = records?;
                 self.count_returned(&records);
                 // The next answer comes while the caller works.
                 self.start_fetches(now, &metadata);

@@ -13,6 +13,7 @@ use super::{
     epochs::{Compared, Log, Stand},
     fetch::{Fetched, Outcome},
     session::FetchFrom,
+    unread::Unread,
 };
 use crate::{CommittedOffset, Error, Metadata, OffsetReset, Result};
 
@@ -116,7 +117,9 @@ impl Assigned {
 #[derive(Debug)]
 struct Ready {
     partition: TopicPartition,
-    records: std::vec::IntoIter<ConsumerRecord>,
+    records: Unread,
+    /// What is told once the records before it are returned.
+    failure: Option<Error>,
     /// Where reading goes on behind these records.
     next: Offset,
 }
@@ -220,25 +223,43 @@ impl Partitions {
         self.ready.iter().filter(waits).count() > 1
     }
 
-    /// The next records of some partition, and moves its position behind them.
-    pub(super) fn take_ready(&mut self, records_max: usize) -> Option<Vec<ConsumerRecord>> {
+    /// The next records of some partition, and moves its position behind them. After an error the partition is
+    /// fetched again from `try_again` on.
+    pub(super) fn take_ready(
+        &mut self,
+        records_max: usize,
+        try_again: Instant,
+    ) -> Option<Result<Vec<ConsumerRecord>>> {
         let index = self.next_ready()?;
         let ready = &mut self.ready[index];
-        let records: Vec<ConsumerRecord> = ready.records.by_ref().take(records_max).collect();
-        let is_last = ready.records.len() == 0;
-        let position = match records.last() {
-            Some(last) if !is_last => last.offset.next(),
-            _ => ready.next,
-        };
+        let mut records = Vec::new();
+        while ready.failure.is_none() && records.len() < records_max {
+            match ready.records.next() {
+                Some(Ok(record)) => records.push(record),
+                Some(Err(error)) => ready.failure = Some(error),
+                None => break,
+            }
+        }
+        if let Some(failure) = ready.failure.take_if(|_| records.is_empty()) {
+            let partition = ready.partition.clone();
+            self.forget_ready(&partition);
+            if let Some(assigned) = self.assigned.get_mut(&partition) {
+                assigned.fetch_offset = assigned.progress.position;
+                assigned.not_before = Some(try_again);
+            }
+            return Some(Err(failure));
+        }
+        let is_last = ready.failure.is_none() && ready.records.is_empty();
+        let position = if is_last { Some(ready.next) } else { records.last().map(|last| last.offset.next()) };
         if let Some(assigned) = self.assigned.get_mut(&ready.partition) {
-            assigned.progress.position = position;
+            assigned.progress.position = position.unwrap_or(assigned.progress.position);
             assigned.leader_epoch =
                 records.last().and_then(|last| last.leader_epoch).or(assigned.leader_epoch);
         }
         if is_last {
             self.ready.remove(index);
         }
-        Some(records)
+        Some(Ok(records))
     }
 
     /// What to fetch from each broker that is not busy, and when one that is being held back may be tried
@@ -286,7 +307,7 @@ impl Partitions {
         let wanted = |a: &&mut Assigned| a.fetch_offset == fetch_offset && a.place == Place::Known;
         let Some(assigned) = self.assigned.get_mut(&partition).filter(wanted) else { return Ok(false) };
         match outcome {
-            Ok(Outcome { records, next, leader_epoch, end, log_start, next_to, bytes: _ }) => {
+            Ok(Outcome { records, next, leader_epoch, end, log_start, next_to, .. }) => {
                 assigned.progress = Progress { end: Some(end), log_start, ..assigned.progress };
                 if next_to.is_some() {
                     assigned.next_to = next_to;
@@ -296,7 +317,7 @@ impl Partitions {
                 assigned.fetch_epoch = leader_epoch.or(assigned.fetch_epoch);
                 if next > fetch_offset {
                     assigned.served = self.answers;
-                    self.ready.push_back(Ready { partition, records: records.into_iter(), next });
+                    self.ready.push_back(Ready { partition, records, failure: None, next });
                 }
                 Ok(false)
             }
@@ -498,7 +519,7 @@ impl Partitions {
 mod tests {
     use std::time::Duration;
 
-    use millstream_record::TimestampType;
+    use millstream_record::{BatchBuilder, BatchOptions};
     use millstream_types::{PartitionId, TimestampMs, TopicName};
 
     use super::{super::epochs::EpochEnd, *};
@@ -507,21 +528,25 @@ mod tests {
         TopicPartition::new(TopicName::from_static("t"), PartitionId(number))
     }
 
-    fn fetched(number: i32, from: i64, to: i64) -> Fetched {
-        let record = |offset| ConsumerRecord {
-            partition: partition(number),
-            offset: Offset(offset),
+    fn batch(from: i64, to: i64) -> BatchBuilder {
+        let mut builder = BatchBuilder::new(BatchOptions {
+            base_offset: Offset(from),
             leader_epoch: Some(LeaderEpoch(3)),
-            timestamp: TimestampMs(0),
-            timestamp_type: TimestampType::CreateTime,
-            key: None,
-            value: None,
-            headers: Vec::new(),
-        };
-        let records = (from..to).map(record).collect();
+            ..BatchOptions::default()
+        });
+        for _ in from..to {
+            builder.append(TimestampMs(0), None, None, &[]);
+        }
+        builder
+    }
+
+    fn fetched(number: i32, from: i64, to: i64) -> Fetched {
         let leader_epoch = Some(LeaderEpoch(3));
+        let mut records = Unread::new(partition(number), Offset(from), 1 << 20);
+        records.push(batch(from, to).build());
         let outcome = Outcome {
             records,
+            record_count: (to - from) as usize,
             bytes: 0,
             next: Offset(to),
             leader_epoch,
@@ -547,8 +572,29 @@ mod tests {
     }
 
     fn take(partitions: &mut Partitions, most: usize) -> Option<Vec<i64>> {
-        let records = partitions.take_ready(most)?;
+        let records = partitions.take_ready(most, Instant::now())?.unwrap();
         Some(records.into_iter().map(|record| record.offset.0).collect())
+    }
+
+    #[test]
+    fn what_comes_before_a_damaged_batch_is_returned_and_then_the_damage_told_each_time_it_is_fetched() {
+        let (mut partitions, now) = (at(&[5]), Instant::now());
+        for from in [5, 8] {
+            let mut answer = fetched(0, from, 8);
+            let outcome = answer.outcome.as_mut().unwrap();
+            let mut damaged = batch(8, 9).build().to_vec();
+            *damaged.last_mut().unwrap() ^= 1;
+            outcome.records.push(damaged.into());
+            outcome.next = Offset(9);
+            partitions.fetched(answer, OffsetReset::Latest, now).unwrap();
+            if from < 8 {
+                assert_eq!(take(&mut partitions, 500), Some(vec![5, 6, 7]));
+            }
+            let told = partitions.take_ready(500, now).unwrap().unwrap_err();
+            assert!(told.to_string().contains("a batch of t-0"), "{told}");
+            assert!(partitions.take_ready(500, now).is_none());
+            assert_eq!(partitions.progress(&partition(0)).unwrap().position, Offset(8));
+        }
     }
 
     #[test]

@@ -25,9 +25,6 @@ use millstream_types::{
 use super::queue::{Batch, BatchId, OpenBatch, Parcel, Queue, State};
 use crate::{Error, config::ProducerConfig, metrics::BatchFigures};
 
-/// Room for so much is taken when a batch begins; a larger one grows into it.
-const ROOM_AHEAD_MAX: usize = 64 << 10;
-
 /// What is to be appended; topic and partition are already chosen.
 #[derive(Clone, Debug)]
 pub(crate) struct NewRecord {
@@ -184,15 +181,16 @@ impl<W: Clone + Default> Accumulator<W> {
         }
         let queue = self.queues.get_mut(partition).expect("inserted just now");
         let limits = &self.config;
-        if let Some(full) = queue.open.take_if(|open| !open.has_room(bytes, limits.batch_size)) {
+        if let Some(full) = queue.open.take_if(|open| !open.has_room(bytes)) {
             self.next_id += 1;
             queue.closed.push_back(full.close(BatchId(self.next_id)));
         }
-        let room = limits.batch_size.min(ROOM_AHEAD_MAX);
-        let open = queue.open.get_or_insert_with(|| OpenBatch::new(limits.batch_options(), room, clock()));
+        let plain_max = queue.packing.plain_bytes(limits.batch_size);
+        let begin = || OpenBatch::new(limits.batch_options(), plain_max, clock());
+        let open = queue.open.get_or_insert_with(begin);
         let index = open.record_count();
         open.push(record, bytes);
-        let is_news = index == 0 || open.is_full(limits.batch_size);
+        let is_news = index == 0 || open.is_full();
         Appended { waiter: open.waiter.clone(), index, is_news }
     }
 
@@ -274,8 +272,9 @@ impl<W: Clone + Default> Accumulator<W> {
 
     /// Takes in what a batch that was dispatched looks like, for the case that it is to be sent again.
     pub(crate) fn sealed(&mut self, partition: &TopicPartition, id: BatchId, bytes: Bytes) {
-        let queue = self.queues.get_mut(partition);
-        if let Some(batch) = queue.and_then(|queue| queue.closed.iter_mut().find(|batch| batch.id == id)) {
+        let Some(queue) = self.queues.get_mut(partition) else { return };
+        if let Some(batch) = queue.closed.iter_mut().find(|batch| batch.id == id) {
+            queue.packing.learn(batch.plain_bytes, bytes.len());
             batch.sealed(bytes);
         }
     }
@@ -503,9 +502,7 @@ impl<W: Clone + Default> Queue<W> {
             return self.next_to_send(terms.only_doubtful).map(Next::Closed);
         }
         let is_due = |open: &OpenBatch<W>| {
-            terms.flushing
-                || open.is_full(terms.limits.batch_size)
-                || terms.now >= open.created + terms.limits.linger
+            terms.flushing || open.is_full() || terms.now >= open.created + terms.limits.linger
         };
         // What is open was never sent, and so is not in doubt.
         let open = self.open.as_ref().filter(|open| !terms.only_doubtful && is_due(open));

@@ -18,6 +18,8 @@ pub(crate) struct BatchId(pub(super) u64);
 #[derive(Debug)]
 pub(super) struct OpenBatch<W> {
     builder: BatchBuilder,
+    /// It is full with so much, uncompressed.
+    plain_max: usize,
     /// Of all its records.
     pub(super) waiter: W,
     pub(super) reserved: usize,
@@ -74,7 +76,7 @@ pub(super) struct Batch<W> {
     pub(super) first: u32,
     count: u32,
     /// Its size before it is compressed.
-    plain_bytes: usize,
+    pub(super) plain_bytes: usize,
     /// Bytes of `buffer.memory` that its records take.
     pub(super) reserved: usize,
     /// When its first record came; linger and delivery timeout count from here.
@@ -97,6 +99,7 @@ pub(super) struct Queue<W> {
     /// The first are in flight, unless one of them has failed and waits to be sent again.
     pub(super) closed: VecDeque<Batch<W>>,
     pub(super) next_sequence: Sequence,
+    pub(super) packing: Packing,
     /// Sendings until now.
     pub(super) sent: usize,
     /// The broker has taken a batch of this producer id, so that it refuses a gap.
@@ -105,10 +108,43 @@ pub(super) struct Queue<W> {
     pub(super) backoff_until: Option<Instant>,
 }
 
+/// Room for so much is taken when a batch begins; a larger one grows into it.
+const ROOM_AHEAD_MAX: usize = 64 << 10;
+
+/// How small compression makes a partition's batches, so that `batch.size` is what is sent, as in Java.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packing {
+    /// 1 where nothing is compressed.
+    ratio: f64,
+}
+
+impl Packing {
+    /// A batch that packs worse than those before it should not be much too large.
+    const MARGIN: f64 = 1.05;
+    /// Better packing is believed in small steps, worse at once.
+    const STEP: f64 = 0.05;
+    const RATIO_MIN: f64 = 0.05;
+
+    pub(super) fn plain_bytes(self, batch_size: usize) -> usize {
+        ((batch_size as f64 / (self.ratio * Self::MARGIN)) as usize).max(batch_size)
+    }
+
+    pub(super) fn learn(&mut self, plain: usize, packed: usize) {
+        let seen = packed as f64 / plain.max(1) as f64;
+        self.ratio = seen.max(self.ratio - Self::STEP).clamp(Self::RATIO_MIN, 1.0);
+    }
+}
+
+impl Default for Packing {
+    fn default() -> Self {
+        Self { ratio: 1.0 }
+    }
+}
+
 impl<W: Clone + Default> OpenBatch<W> {
-    pub(super) fn new(options: BatchOptions, bytes: usize, now: Instant) -> Self {
-        let builder = BatchBuilder::with_capacity(options, bytes);
-        Self { builder, waiter: W::default(), reserved: 0, created: now }
+    pub(super) fn new(options: BatchOptions, plain_max: usize, now: Instant) -> Self {
+        let builder = BatchBuilder::with_capacity(options, plain_max.min(ROOM_AHEAD_MAX));
+        Self { builder, plain_max, waiter: W::default(), reserved: 0, created: now }
     }
 
     pub(super) fn record_count(&self) -> u32 {
@@ -116,12 +152,12 @@ impl<W: Clone + Default> OpenBatch<W> {
     }
 
     /// Whether a record of at most `bytes` still fits; the first always does.
-    pub(super) fn has_room(&self, bytes: usize, batch_size: usize) -> bool {
-        self.builder.is_empty() || self.builder.size_in_bytes() + bytes <= batch_size
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.builder.is_empty() || self.builder.size_in_bytes() + bytes <= self.plain_max
     }
 
-    pub(super) fn is_full(&self, batch_size: usize) -> bool {
-        self.builder.size_in_bytes() >= batch_size
+    pub(super) fn is_full(&self) -> bool {
+        self.builder.size_in_bytes() >= self.plain_max
     }
 
     pub(super) fn push(&mut self, record: &NewRecord, reserved: usize) {
@@ -260,6 +296,7 @@ impl<W> Default for Queue<W> {
             open: None,
             closed: VecDeque::new(),
             next_sequence: Sequence(0),
+            packing: Packing::default(),
             sent: 0,
             is_tracked: false,
             backoff_until: None,
@@ -306,5 +343,24 @@ impl<W: Clone> Queue<W> {
     /// Few, where those that were never sent may be thousands.
     fn sent_before(&self) -> impl Iterator<Item = &Batch<W>> {
         self.closed.iter().take_while(|batch| batch.attempts > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Packing;
+
+    #[test]
+    fn better_packing_is_believed_step_by_step_and_worse_at_once() {
+        let mut packing = Packing::default();
+        assert_eq!(packing.plain_bytes(1_000), 1_000);
+        (0..10).for_each(|_| packing.learn(1_000, 300));
+        assert_eq!(packing.plain_bytes(1_000), 1_904, "half");
+        (0..10).for_each(|_| packing.learn(1_000, 300));
+        assert_eq!(packing.plain_bytes(1_000), 3_174);
+        packing.learn(1_000, 900);
+        assert_eq!(packing.plain_bytes(1_000), 1_058);
+        packing.learn(1_000, 2_000);
+        assert_eq!(packing.plain_bytes(1_000), 1_000);
     }
 }

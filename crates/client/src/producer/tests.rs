@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use millstream_record::RecordBatch;
+use millstream_record::{Compression, RecordBatch};
 use millstream_types::{
     BrokerId, ErrorCode, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, TimestampMs, TopicName,
     TopicPartition,
@@ -305,6 +305,42 @@ fn records_linger_unless_the_batch_is_full_or_flushed() {
     append(&mut machine, now, 1, 40);
     machine.flush();
     assert_eq!(values(&only(&mut machine, now).2), [40]);
+}
+
+#[test]
+fn compressed_batches_grow_until_they_fill_batch_size() {
+    const BATCH_SIZE: usize = 4_000;
+    let now = Instant::now();
+    let mut machine = accumulator(|config| {
+        config.enable_idempotence = false;
+        config.compression_type = Compression::Lz4;
+        config.batch_size = BATCH_SIZE;
+    });
+    let mut noise = 1_u64;
+    // Of each ten bytes so many differ.
+    let mut send = |noisy: usize| {
+        for _ in 0..200 {
+            let mut byte = |index: usize| {
+                noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                if index % 50 < noisy * 5 { (noise >> 33) as u8 } else { b'x' }
+            };
+            let value: Vec<u8> = (0..100).map(&mut byte).collect();
+            machine.append(|| now, &partition(0), &NewRecord { value: Some(value.into()), ..record(0) });
+        }
+        // The last of them is not full.
+        let mut sizes = Vec::new();
+        while !machine.is_empty() {
+            let (_, id, bytes) = only(&mut machine, now);
+            machine.request_done(LEADER);
+            machine.answer(now, &partition(0), id, at(0));
+            sizes.push(bytes.len());
+        }
+        sizes[0]
+    };
+    let sizes: Vec<usize> = (0..40).map(|_| send(2)).collect();
+    assert!(sizes[0] < BATCH_SIZE / 2, "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size <= BATCH_SIZE), "{sizes:?}");
+    assert!(*sizes.last().unwrap() > BATCH_SIZE * 4 / 5, "{sizes:?}");
 }
 
 #[test]
