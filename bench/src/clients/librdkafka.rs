@@ -1,17 +1,21 @@
 //! librdkafka, by its batch interfaces, which are its quickest.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow};
 use rdkafka::{
-    ClientConfig,
-    producer::{BaseProducer, BaseRecord, Producer},
+    ClientConfig, ClientContext,
+    message::DeliveryResult,
+    producer::{BaseRecord, ProducerContext, ThreadedProducer},
 };
 
 use super::load::{Meter, PARTITIONS, Report, SILENCE_MAX, Task, WARM_UP};
 use crate::{
     consume,
-    produce::{self, Failures, Limit},
+    produce::{self, Limit},
 };
 
 pub(super) fn run(
@@ -50,12 +54,13 @@ pub(super) fn run(
 }
 
 fn awaited(bootstrap: &str, topic: &str, task: Task, duration: Duration) -> Result<Report> {
-    let producer: BaseProducer<Failures> = ClientConfig::new()
+    let (tell, answers) = mpsc::channel();
+    let producer: ThreadedProducer<Answers> = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("acks", "all")
         .set("linger.ms", "0")
         .set("enable.idempotence", "true")
-        .create_with_context(Failures::default())?;
+        .create_with_context(Answers(tell))?;
     let values = task.values();
     let (started, mut meter, mut micros) = (Instant::now(), Meter::start()?, Vec::new());
     let mut is_warm = false;
@@ -70,12 +75,24 @@ fn awaited(bootstrap: &str, topic: &str, task: Task, duration: Duration) -> Resu
         let record = BaseRecord::<(), [u8]>::to(topic).partition(0).payload(value.as_slice());
         let sent = Instant::now();
         producer.send(record).map_err(|(error, _)| error)?;
-        while producer.in_flight_count() > 0 {
-            producer.poll(Duration::from_millis(100));
-            ensure!(sent.elapsed() < SILENCE_MAX, "a record was not acknowledged");
-        }
+        let answer = answers.recv_timeout(SILENCE_MAX)?;
+        answer.map_err(|error| anyhow!(error))?;
         micros.push(sent.elapsed().as_micros() as u32);
     }
-    produce::all_acknowledged(&producer, SILENCE_MAX)?;
     meter.report(micros.len() as u64, micros)
+}
+
+/// Hands deliveries over to the thread that waits for them.
+struct Answers(mpsc::Sender<Result<(), String>>);
+
+impl ClientContext for Answers {}
+
+impl ProducerContext for Answers {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let answer = result.as_ref().map(drop).map_err(|(error, _)| error.to_string());
+        // Nobody waits any more once it is over.
+        self.0.send(answer).ok();
+    }
 }

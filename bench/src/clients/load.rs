@@ -17,7 +17,7 @@ use crate::{
 
 pub(crate) const PARTITIONS: i32 = 12;
 /// Before what is measured: connections, caches and, in Java, the compiler.
-pub(crate) const WARM_UP: Duration = Duration::from_secs(3);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
 /// Between two awaited records at the most, or the broker is gone.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
 

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// What is read: enough that its first tenth is more than a client reads ahead.
-const CONSUMED_BYTES: u64 = 2 << 30;
+const CONSUMED_BYTES: u64 = 512 << 20;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
