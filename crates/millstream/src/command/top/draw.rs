@@ -90,7 +90,7 @@ fn draw_table(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
     let rows = screen.rows();
     let sort = screen.sort();
     let widths = fit(widths(data, &rows, sort), usize::from(area.width));
-    let is_number = |index: usize| data.rows.first().is_some_and(|row| row[index].is_number());
+    let is_number = |index: usize| data.rows.iter().all(|row| row[index].is_number());
     let head = data.columns().iter().enumerate().map(|(index, column)| {
         let arrow = if sort.is_descending { "↓" } else { "↑" };
         let text =

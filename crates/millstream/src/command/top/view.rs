@@ -84,9 +84,12 @@ pub(super) enum Cell {
     /// What a thing is called that has a number for a name.
     Id(i32),
     Count(i64),
-    /// A second.
+    /// In bytes.
+    Size(u64),
+    /// Records a second.
     Rate(f64),
-    Bytes(f64),
+    /// Bytes a second.
+    ByteRate(f64),
     Seconds(f64),
     Unknown,
 }
@@ -101,7 +104,8 @@ impl Cell {
             Self::Rate(rate) if *rate == 0.0 => "0".to_owned(),
             Self::Rate(rate) if *rate < 10.0 => format!("{rate:.1}"),
             Self::Rate(rate) => format!("{rate:.0}"),
-            Self::Bytes(bytes) => bytes_text(*bytes),
+            Self::Size(bytes) => bytes_text(*bytes as f64),
+            Self::ByteRate(bytes) => bytes_text(*bytes),
             Self::Seconds(seconds) => short(*seconds),
             Self::Unknown => "-".to_owned(),
         }
@@ -123,7 +127,8 @@ impl Cell {
         match self {
             Self::Id(id) => f64::from(*id),
             Self::Count(count) => *count as f64,
-            Self::Rate(number) | Self::Bytes(number) | Self::Seconds(number) => *number,
+            Self::Size(bytes) => *bytes as f64,
+            Self::Rate(number) | Self::ByteRate(number) | Self::Seconds(number) => *number,
             Self::Text(_) | Self::Unknown => f64::NEG_INFINITY,
         }
     }
@@ -133,15 +138,15 @@ impl Cell {
             Self::Text(text) => json!(text),
             Self::Id(id) => json!(id),
             Self::Count(count) => json!(count),
-            Self::Rate(number) | Self::Bytes(number) | Self::Seconds(number) => json!(number),
+            Self::Size(bytes) => json!(bytes),
+            Self::Rate(number) | Self::ByteRate(number) | Self::Seconds(number) => json!(number),
             Self::Unknown => Value::Null,
         }
     }
 
-    /// Bytes a second are bytes.
     fn in_bytes(self) -> Self {
         match self {
-            Self::Rate(rate) => Self::Bytes(rate),
+            Self::Rate(rate) => Self::ByteRate(rate),
             other => other,
         }
     }
@@ -276,7 +281,7 @@ impl<'a> Change<'a> {
             self.read_of(&topic.name),
             Cell::Count(topic.records),
             bytes_rate,
-            topic.bytes.map_or(Cell::Unknown, |bytes| Cell::Bytes(bytes as f64)),
+            topic.bytes.map_or(Cell::Unknown, Cell::Size),
             count(topic.partitions),
             count(topic.replicas),
             count(topic.ailing),
@@ -305,7 +310,7 @@ impl<'a> Change<'a> {
             (Some(_), true) => "controller",
             (Some(_), false) => "up",
         };
-        let text = |text: Option<String>| text.map_or(Cell::Text("-".to_owned()), Cell::Text);
+        let text = |text: Option<String>| text.map_or(Cell::Unknown, Cell::Text);
         vec![
             Cell::Id(one.id.0),
             Cell::Text(state.to_owned()),
@@ -313,7 +318,7 @@ impl<'a> Change<'a> {
             text(one.broker.as_ref().and_then(|broker| broker.rack.clone())),
             count(one.leads),
             count(one.replicas),
-            one.bytes.map_or(Cell::Unknown, |bytes| Cell::Bytes(bytes as f64)),
+            one.bytes.map_or(Cell::Unknown, Cell::Size),
             self.rate(before.map(|before| before.ends), one.ends),
         ]
     }
