@@ -18,7 +18,7 @@ use crate::command::{
 pub(super) struct Arguments {
     /// Topics, or partitions as TOPIC:0,2 [default: all that need it]
     #[arg(value_name = "TOPIC[:PARTITIONS]")]
-    names: Vec<String>,
+    topics: Vec<String>,
     /// Where there is no leader, take any replica, in sync or not: records may be lost
     #[arg(long)]
     unclean: bool,
@@ -43,7 +43,7 @@ struct Line {
 pub(super) async fn run(arguments: Arguments) -> Result<()> {
     let admin = arguments.connect.connect().await?.client.admin();
     let kind = if arguments.unclean { ElectionType::Unclean } else { ElectionType::Preferred };
-    let mut lines = needing(&layout(&admin, &arguments.names).await?, kind);
+    let mut lines = needing(&layout(&admin, &arguments.topics).await?, kind);
     if lines.is_empty() {
         say(match kind {
             ElectionType::Preferred => "nothing to elect: every partition is led by its first replica",

@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     /// Topics, or partitions as TOPIC:0,2 [default: all]; without one of --to, --away-from, --set and --cancel
     /// what is being moved is shown
     #[arg(value_name = "TOPIC[:PARTITIONS]")]
-    names: Vec<String>,
+    topics: Vec<String>,
     #[command(flatten)]
     target: Target,
     /// How many replicas each partition is to have, with --to [default: as many as it has]
@@ -55,7 +55,7 @@ struct Target {
     #[arg(long, value_name = "ID")]
     away_from: Option<i32>,
     /// One partition to just these brokers, the first being who leads; repeat for more
-    #[arg(long, value_name = "TOPIC:PARTITION=ID,…", conflicts_with = "names")]
+    #[arg(long, value_name = "TOPIC:PARTITION=ID,…", conflicts_with = "topics")]
     set: Vec<Exact>,
     /// Stop what is being moved, and go back
     #[arg(long)]
@@ -118,7 +118,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
         return cancel(&admin, &arguments).await;
     }
     if !moves {
-        return arguments.show.show(async || under_way(&admin, &arguments.names).await).await;
+        return arguments.show.show(async || under_way(&admin, &arguments.topics).await).await;
     }
     let before: Placement =
         layout(&admin, &[]).await?.into_iter().map(|(which, one)| (which, one.replicas)).collect();
@@ -159,10 +159,10 @@ async fn wanted(admin: &Admin, arguments: &Arguments, before: &Placement) -> Res
         let names = [format!("{}:{}", missing.partition.topic, missing.partition.partition)];
         return partitions_named(admin, &names).await;
     }
-    match arguments.names.is_empty() {
+    match arguments.topics.is_empty() {
         true if set.is_empty() => Ok(before.keys().cloned().collect()),
         true => Ok(set.iter().map(|one| one.partition.clone()).collect()),
-        false => partitions_named(admin, &arguments.names).await,
+        false => partitions_named(admin, &arguments.topics).await,
     }
 }
 
@@ -322,7 +322,7 @@ async fn under_way(admin: &Admin, names: &[String]) -> Result<Answer> {
 }
 
 async fn cancel(admin: &Admin, arguments: &Arguments) -> Result<()> {
-    let moving = moving(admin, &arguments.names).await?;
+    let moving = moving(admin, &arguments.topics).await?;
     let count = counted(moving.len(), "partition");
     if moving.is_empty() {
         say("nothing is being moved");

@@ -125,9 +125,11 @@ fn widths(data: &Data, rows: &[&Vec<Cell>], sort: Sort) -> Vec<usize> {
 /// What each column gets: names give way first, then the last columns go.
 fn fit(mut widths: Vec<usize>, available: usize) -> Vec<usize> {
     let total = |widths: &[usize]| widths.iter().map(|width| width + SPACING).sum::<usize>() - SPACING;
+    let name = widths[0];
     loop {
+        widths[0] = name;
         let excess = total(&widths).saturating_sub(available);
-        widths[0] = widths[0].saturating_sub(excess).max(widths[0].min(NAME_WIDTH_MIN));
+        widths[0] = name.saturating_sub(excess).max(name.min(NAME_WIDTH_MIN));
         if widths.len() == 1 || total(&widths) <= available {
             return widths;
         }

@@ -17,8 +17,9 @@ use super::{
 const RATES_MAX: usize = 500;
 const PAGE_ROWS: usize = 10;
 const FILTER_CHARS_MAX: usize = 100;
-/// An answer may be late by so much before the screen says so.
-const LATE_AFTER: Duration = Duration::from_secs(3);
+/// An answer may be late by so much before the screen says so: reading how old the first unread records are takes
+/// up to three seconds.
+const LATE_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) struct Screen {
     pub(super) view: View,
