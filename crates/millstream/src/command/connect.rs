@@ -121,6 +121,11 @@ impl ConnectArguments {
         Cluster::resolve(self.bootstrap.as_deref(), self.profile.as_deref())
     }
 
+    /// Whether requests are told of on standard error.
+    pub(super) fn explains(&self) -> bool {
+        self.explain.is_some()
+    }
+
     /// These flags again, for a command line that is to reach the same cluster.
     pub(super) fn again(&self) -> String {
         let mut words = Vec::new();

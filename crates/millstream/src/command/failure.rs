@@ -1,5 +1,5 @@
 //! From a failure to a message and an exit code: 0 well, 1 failed, 2 wrong usage, 3 what was named does not
-//! exist, 4 a check did not pass, 124 no answer in time (as `timeout` has it), 130 interrupted.
+//! exist, 4 a check did not pass, 124 no answer in time (as `timeout` has it), 130 interrupted, 143 terminated.
 
 use std::{fmt, process::ExitCode};
 
@@ -21,6 +21,8 @@ pub(super) enum Failure {
     TimedOut(String),
     /// By ctrl-C; there is nothing to say.
     Interrupted,
+    /// By SIGTERM or a terminal that is gone, where something had to be put in order first.
+    Terminated,
 }
 
 impl fmt::Display for Failure {
@@ -30,6 +32,7 @@ impl fmt::Display for Failure {
                 f.write_str(text)
             }
             Self::Interrupted => f.write_str("interrupted"),
+            Self::Terminated => f.write_str("terminated"),
         }
     }
 }
@@ -44,6 +47,7 @@ impl Failure {
             Self::CheckFailed(_) => 4,
             Self::TimedOut(_) => 124,
             Self::Interrupted => 130,
+            Self::Terminated => 143,
         }
     }
 }
@@ -55,7 +59,7 @@ pub(super) fn usage(text: impl Into<String>) -> anyhow::Error {
 /// The exit code of a command that has ended, after saying why it failed.
 pub(super) fn exit_code(outcome: Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    if !matches!(error.downcast_ref(), Some(Failure::Interrupted)) {
+    if !matches!(error.downcast_ref(), Some(Failure::Interrupted | Failure::Terminated)) {
         say(&format!("millstream: {error:#}"));
     }
     ExitCode::from(code_of(&error))

@@ -22,6 +22,7 @@ mod position;
 mod produce;
 mod profile;
 pub(crate) mod time;
+mod top;
 mod topic;
 mod yaml;
 
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Produce(produce::Arguments),
     /// Print records
     Cat(cat::Arguments),
+    /// Watch topics, groups and brokers in the terminal
+    Top(top::Arguments),
     /// Measure how quickly records are produced and consumed
     Bench(bench::Arguments),
     /// Clusters by name
@@ -64,6 +67,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Config(arguments) => config::run(arguments),
         Command::Produce(arguments) => produce::run(arguments),
         Command::Cat(arguments) => cat::run(arguments),
+        Command::Top(arguments) => top::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Profile(arguments) => profile::run(arguments),
         Command::Api(arguments) => api::run(arguments),

@@ -56,6 +56,10 @@ pub(super) struct Answer {
 }
 
 impl ShowArguments {
+    pub(super) fn watches(&self) -> bool {
+        self.watch.is_some()
+    }
+
     /// Prints the answer; with `--watch` until whoever reads has gone.
     pub(super) async fn show(&self, mut ask: impl AsyncFnMut() -> Result<Answer>) -> Result<()> {
         let answer = ask().await?;
@@ -207,16 +211,10 @@ impl Section {
         self.rows.iter().map(line).collect()
     }
 
-    /// RFC 4180, with line ends of one byte.
+    /// Lines of [`spreadsheet_line`].
     fn for_spreadsheets(&self) -> String {
-        let cell = |text: &str| match text.contains([',', '"', '\n', '\r']) {
-            true => format!("\"{}\"", text.replace('"', "\"\"")),
-            false => text.to_owned(),
-        };
-        let line = |cells: Vec<String>| cells.join(",") + "\n";
-        let head = line(self.columns.iter().map(|name| cell(name)).collect());
-        let rows = self.rows.iter().map(|row| line(row.iter().map(|text| cell(text)).collect()));
-        head + &rows.collect::<String>()
+        let rows = self.rows.iter().map(|row| spreadsheet_line(row.iter().map(String::as_str)));
+        spreadsheet_line(self.columns.iter().copied()) + &rows.collect::<String>()
     }
 
     fn names(&self) -> String {
@@ -224,8 +222,17 @@ impl Section {
     }
 }
 
+/// A line of RFC 4180, with a line end of one byte.
+pub(super) fn spreadsheet_line<'a>(cells: impl IntoIterator<Item = &'a str>) -> String {
+    let cell = |text: &str| match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    };
+    cells.into_iter().map(cell).collect::<Vec<_>>().join(",") + "\n"
+}
+
 /// Text that does nothing to a terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

@@ -30,6 +30,12 @@ fn what_is_produced_is_there_and_is_consumed() {
     let consumed: Value = serde_json::from_str(&run(words).ok().unwrap()).unwrap();
     assert_eq!((&consumed["records"], &consumed["bytes"]), (&5000.into(), &produced["bytes"]));
 
+    for consumers in [1, 2] {
+        let words = format!("bench consume -t measured -n 10 --consumers {consumers} -o json");
+        let some: Value = serde_json::from_str(&run(&words).ok().unwrap()).unwrap();
+        assert_eq!(some["records"], 10, "no more than was asked for");
+    }
+
     let again = run("bench produce -t measured -n 100 --save two --compare one --at-least 1000000x");
     assert_eq!(again.status.code(), Some(4), "{}", again.stderr);
     assert!(

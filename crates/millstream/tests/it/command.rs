@@ -333,6 +333,27 @@ fn a_data_directory_is_dumped_without_a_broker() {
     let count: usize = verified.stderr.split(' ').next().unwrap().parse().unwrap();
     assert!(count > 50, "those of the partitions too: {}", verified.stderr);
 
+    let partition = dir.join("dumped-0");
+    let index = |flags: &str| program(&format!("log index {} {flags}", partition.display())).run().unwrap();
+    let found = |flags: &str| serde_json::from_str::<Value>(&index(flags).ok().unwrap()).unwrap();
+    let all = &found("-o json")[0];
+    let bytes = fs::metadata(partition.join("00000000000000000000.log")).unwrap().len();
+    assert_eq!((&all["segment"], &all["bytes"]), (&0.into(), &bytes.into()));
+    for (flags, offset) in [("--offset 0", 0), ("--offset 3", 3), ("--time -1h", 0)] {
+        let batch = found(&format!("{flags} -o json"));
+        assert_eq!(
+            (&batch["base_offset"], &batch["last_offset"]),
+            (&offset.into(), &offset.into()),
+            "{flags}"
+        );
+        assert_eq!(batch["position"] == 0, offset == 0, "{flags}: {batch}");
+    }
+    for flags in ["--offset 5", "--time 2100-01-01"] {
+        let nowhere = index(flags);
+        assert_eq!((nowhere.status.code(), nowhere.stdout.as_str()), (Some(3), ""), "{}", nowhere.stderr);
+    }
+    assert_eq!(index("--time soon").status.code(), Some(2));
+
     let plain =
         program(&format!("log dump -o yaml {}", dir.join("dumped-0").display())).run().unwrap().ok().unwrap();
     assert_eq!(plain.matches("compression: ").count(), 5, "{plain}");

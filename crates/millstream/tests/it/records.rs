@@ -1,8 +1,12 @@
 //! Records: read as members of groups, trimmed, counted, copied, and out of files.
 
-use std::fs;
+use std::{fs, path::Path, time::Duration};
 
-use crate::command::{failed, json_lines, ok, run, run_with};
+use millstream_testkit::wait_until;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::command::{BOOTSTRAP, failed, json, json_lines, ok, program, run, run_with};
 
 #[test]
 fn a_group_reads_on_where_it_stopped() {
@@ -85,4 +89,72 @@ fn a_topic_that_is_gone_holds_up_nobody_who_asks_for_a_group() {
     let shown = run("group show leavers --timeout 30s");
     // With the topic its offsets may be forgotten, and with them the group.
     assert!(matches!(shown.status.code(), Some(0 | 3)), "{:?}: {}", shown.status, shown.stderr);
+}
+
+#[test]
+fn the_tail_of_a_topic_is_followed() {
+    ok("topic create tailed -p 1");
+    run_with("produce tailed", "a\nb\nc\n").ok().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let (log, limit) = (place.path().join("log"), Duration::from_secs(60));
+    let tail = program("topic tail tailed -n 2 -K :").env("MILLSTREAM_BOOTSTRAP", BOOTSTRAP.as_str());
+    let mut tail = tail.start(&log).unwrap();
+    wait_until("the last two", limit, || Ok((tail.output() == ":b\n:c\n").then_some(()))).unwrap();
+    run_with("produce tailed -K :", "k:d\n").ok().unwrap();
+    wait_until("a new one", limit, || Ok((tail.output() == ":b\n:c\nk:d\n").then_some(()))).unwrap();
+    tail.signal(Signal::INT).unwrap();
+    assert_eq!(tail.wait(limit).unwrap().code(), Some(130));
+    assert_eq!(failed("topic tail nosuch").0, 3);
+}
+
+/// What `group watch -o json` has told in this file.
+fn events(log: &Path) -> Vec<Value> {
+    json_lines(fs::read_to_string(log).unwrap().split_once("waiting for it\n").unwrap().1)
+}
+
+#[test]
+fn what_happens_to_a_group_is_told_and_what_happened_is_known() {
+    ok("topic create lived -p 1");
+    run_with("produce lived", "a\nb\nc\n").ok().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let (log, limit) = (place.path().join("log"), Duration::from_secs(60));
+    let watch = program("group watch livers -o json -i 50ms").env("MILLSTREAM_BOOTSTRAP", BOOTSTRAP.as_str());
+    let mut watch = watch.start(&log).unwrap();
+    wait_until("a look", limit, || Ok(watch.output().contains("waiting for it").then_some(()))).unwrap();
+    let count = |name: &str| events(&log).iter().filter(|event| event["event"] == name).count();
+    for (round, records) in [(1, "a\nb\nc\n"), (2, "d\n")] {
+        let cat = program("cat lived -g livers").env("MILLSTREAM_BOOTSTRAP", BOOTSTRAP.as_str());
+        let mut cat = cat.start(&place.path().join(round.to_string())).unwrap();
+        wait_until("records", limit, || Ok((cat.output() == records).then_some(()))).unwrap();
+        wait_until("a member with a partition", limit, || Ok((count("assigned") == round).then_some(())))
+            .unwrap();
+        cat.signal(Signal::INT).unwrap();
+        assert_eq!(cat.wait(limit).unwrap().code(), Some(130));
+        wait_until("the member to leave", limit, || Ok((count("left") == round).then_some(()))).unwrap();
+        run_with("produce lived", "d\n").ok().unwrap();
+    }
+    watch.signal(Signal::INT).unwrap();
+    assert_eq!(watch.wait(limit).unwrap().code(), Some(130));
+    assert_eq!(count("joined"), 2);
+    let given = events(&log).into_iter().find(|event| event["event"] == "assigned").unwrap();
+    assert_eq!(given["partitions"], serde_json::json!([{ "topic": "lived", "partition": 0 }]));
+    assert_eq!(failed("group watch livers -o name").0, 2);
+
+    ok("group rm livers -t lived");
+    let history = json("group history livers -o json");
+    let history = history.as_array().unwrap();
+    let of = |name: &str| history.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
+    let offsets: Vec<&Value> = of("committed").iter().map(|event| &event["offset"]).collect();
+    assert_eq!(offsets.last(), Some(&&Value::from(4)), "{offsets:?}");
+    assert_eq!(of("forgotten").len(), 1);
+    let members = |event: &Value| event["members"].as_array().unwrap().len();
+    let generations: Vec<_> = of("generation").iter().map(|event| members(event)).collect();
+    assert!(generations.iter().filter(|count| **count == 1).count() >= 2, "{history:?}");
+    assert_eq!(generations.last(), Some(&0));
+    let last = run("group history livers -n 1");
+    assert_eq!(last.stdout.lines().count(), 1);
+    assert!(last.stderr.ends_with("events before these; --last shows more\n"), "{}", last.stderr);
+    assert!(ok("group history livers --generations").lines().all(|line| line.contains("\tgeneration\t")));
+    assert_eq!(ok("group history livers -t other"), "");
+    assert_eq!(failed("group history nosuch").0, 3);
 }

@@ -137,8 +137,10 @@ async fn read(
         }
         let records = consumer.poll(POLL).await?;
         let size = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        let bytes = records.iter().map(|record| size(&record.key) + size(&record.value)).sum();
-        counters.count(records.len(), bytes);
+        let sizes: Vec<usize> =
+            records.iter().map(|record| size(&record.key) + size(&record.value)).collect();
+        // What a poll brought beyond what was asked for is not counted.
+        counters.count_up_to(limits.records, &sizes);
         // Read to where it ended when the run began.
         let is_read = |partition: &TopicPartition, bounds: &Bounds| {
             consumer.progress(partition).is_some_and(|progress| progress.position >= bounds.end)

@@ -40,6 +40,18 @@ impl Counters {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Counts what of these, by their sizes, is wanted: no more than `max` in all.
+    pub(super) fn count_up_to(&self, max: u64, sizes: &[usize]) {
+        let mut wanted = 0;
+        let add = |counted: u64| {
+            wanted = max.saturating_sub(counted).min(sizes.len() as u64);
+            Some(counted + wanted)
+        };
+        self.records.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok();
+        let bytes: usize = sizes.iter().take(wanted as usize).sum();
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     pub(super) fn record(&self, latency: Duration) {
         report::record(&mut self.latencies.lock(), latency);
     }

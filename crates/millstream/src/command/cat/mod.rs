@@ -58,6 +58,45 @@ pub(crate) struct Arguments {
     connect: ConnectArguments,
 }
 
+/// `topic tail`: as `cat -o end`.
+#[derive(clap::Args)]
+pub(crate) struct TailArguments {
+    /// The topic
+    name: String,
+    /// First the last so many records of each partition
+    #[arg(short = 'n', long, default_value_t = 0)]
+    lines: u32,
+    /// Which partitions: 0,2,5-7 [default: all]
+    #[arg(short, long, value_name = "LIST")]
+    partitions: Option<String>,
+    #[command(flatten)]
+    shape: ShapeArguments,
+    /// Do not show records of open or aborted transactions
+    #[arg(long)]
+    read_committed: bool,
+    #[command(flatten)]
+    connect: ConnectArguments,
+}
+
+impl From<TailArguments> for Arguments {
+    fn from(arguments: TailArguments) -> Self {
+        let TailArguments { name, lines, partitions, shape, read_committed, connect } = arguments;
+        let from = Position::BeforeEnd(i64::from(lines));
+        Self {
+            name,
+            offset: vec![Range { from: Some(from), to: None }],
+            until: None,
+            partitions,
+            count: None,
+            exit: false,
+            group: None,
+            shape,
+            read_committed,
+            connect,
+        }
+    }
+}
+
 #[derive(clap::Args)]
 struct ShapeArguments {
     /// How to print a record; --help lists the tokens [default: %v\n]

@@ -1,8 +1,10 @@
 //! `millstream cluster`: the cluster as a whole.
 
+mod elect;
 mod features;
 mod health;
 mod quorum;
+mod reassign;
 
 use anyhow::Result;
 use millstream_client::Admin;
@@ -30,6 +32,10 @@ enum Verb {
     Quorum(quorum::Arguments),
     /// Show features: what brokers can do, and what is finalized
     Features(features::Arguments),
+    /// Move partitions to other brokers, or show what is being moved
+    Reassign(reassign::Arguments),
+    /// Have partitions led by the replica that is to lead them, or by any
+    Elect(elect::Arguments),
     /// Show the log directories of all brokers
     Logdirs(logdirs::Arguments),
 }
@@ -41,6 +47,8 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
         Verb::Health(arguments) => of(&arguments.connect).run(health::run(arguments)),
         Verb::Quorum(arguments) => of(&arguments.connect).run(quorum::run(arguments)),
         Verb::Features(arguments) => of(&arguments.connect).run(features::run(arguments)),
+        Verb::Reassign(arguments) => of(&arguments.connect).run(reassign::run(arguments)),
+        Verb::Elect(arguments) => of(&arguments.connect).run(elect::run(arguments)),
         Verb::Logdirs(arguments) => of(&arguments.connect).run(logdirs::run(arguments)),
     }
 }

@@ -1,8 +1,10 @@
 //! `millstream group`: groups, how far they have read, and setting them elsewhere.
 
+mod history;
 mod lag;
 mod reset;
 mod show;
+mod watch;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +33,10 @@ enum Verb {
     Show(show::Arguments),
     /// Show how far groups are behind, in records and in seconds
     Lag(lag::Arguments),
+    /// Tell of each change: states, members that come and go, what they are assigned
+    Watch(watch::Arguments),
+    /// Show what is still known of past commits and generations
+    History(history::Arguments),
     /// Set a group's offsets; it must have no members
     Reset(reset::Arguments),
     /// Remove groups, or only their offsets for some topics
@@ -43,6 +49,8 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
         Verb::Ls(arguments) => of(&arguments.connect).run(list(arguments)),
         Verb::Show(arguments) => of(&arguments.connect).run(show::run(arguments)),
         Verb::Lag(arguments) => of(&arguments.connect).run(lag::run(arguments)),
+        Verb::Watch(arguments) => of(&arguments.connect).run(watch::run(arguments)),
+        Verb::History(arguments) => of(&arguments.connect).run(history::run(arguments)),
         Verb::Reset(arguments) => of(&arguments.connect).run(reset::run(arguments)),
         Verb::Rm(arguments) => of(&arguments.connect).run(remove(arguments)),
     }

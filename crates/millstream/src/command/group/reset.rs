@@ -16,6 +16,7 @@ use crate::command::{
     failure::{Failure, usage},
     output::{Answer, OutputArguments, Section, counted, or_dash, say, say_undo, shell},
     position::{Bounds, Position, bounds, resolve},
+    topic::partitions_named,
 };
 
 #[derive(clap::Args)]
@@ -115,7 +116,7 @@ async fn target(
     let partitions: Vec<TopicPartition> = match (topics.is_empty(), &target.to_group) {
         (true, None) => before.keys().cloned().collect(),
         (true, Some(_)) => other.keys().cloned().collect(),
-        (false, _) => named(admin, topics).await?,
+        (false, _) => partitions_named(admin, topics).await?,
     };
     if partitions.is_empty() {
         let who = target.to_group.as_ref().unwrap_or(name);
@@ -219,31 +220,6 @@ fn take_back(
         commands.push(format!("group rm {}{}{}", shell(name), topics.concat(), connect.again()));
     }
     commands.join(" && millstream ")
-}
-
-/// `TOPIC` or `TOPIC:0,2`
-async fn named(admin: &Admin, topics: &[String]) -> Result<Vec<TopicPartition>> {
-    let mut all = BTreeSet::new();
-    for text in topics {
-        let (name, list) =
-            text.split_once(':').map_or((text.as_str(), None), |(name, list)| (name, Some(list)));
-        let name = crate::command::topic::parse_name(name)?;
-        let topic = crate::command::topic::find(admin, &name).await?;
-        let wanted: Vec<PartitionId> = match list {
-            None => topic.partitions.keys().copied().collect(),
-            Some(list) => list.split(',').map(|number| partition(text, number)).collect::<Result<_>>()?,
-        };
-        if let Some(missing) = wanted.iter().find(|partition| !topic.partitions.contains_key(partition)) {
-            bail!("topic {name} has no partition {missing}");
-        }
-        all.extend(wanted.into_iter().map(|partition| TopicPartition::new(name.clone(), partition)));
-    }
-    Ok(all.into_iter().collect())
-}
-
-fn partition(text: &str, number: &str) -> Result<PartitionId> {
-    let number = number.trim().parse().map_err(|_| anyhow!("--topic {text}: expected TOPIC or TOPIC:0,2"))?;
-    Ok(PartitionId(number))
 }
 
 #[cfg(test)]

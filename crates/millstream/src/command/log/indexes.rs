@@ -1,7 +1,7 @@
 //! Indexes and producer snapshots: entries of a fixed size. Active indexes are laid out larger than they
 //! are filled; the zeros behind the entries are not shown.
 
-use std::{fs, path::Path};
+use std::{fs, io::ErrorKind, path::Path};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -18,21 +18,53 @@ const SNAPSHOT_HEAD_BYTES: usize = 6;
 pub(super) fn offset_index(path: &Path, sink: &mut Sink) -> Result<()> {
     let base = base_offset(path).unwrap_or(0);
     entries::<8>(path, sink, |entry| {
-        let (relative, position) = (i32_at(entry, 0), i32_at(entry, 4));
-        json!({ "offset": base + i64::from(relative), "position": position })
+        let (offset, position) = offset_entry(base, entry);
+        json!({ "offset": offset, "position": position })
     })
 }
 
 pub(super) fn time_index(path: &Path, sink: &mut Sink) -> Result<()> {
     let base = base_offset(path).unwrap_or(0);
     entries::<12>(path, sink, |entry| {
-        let (timestamp, relative) = (i64_at(entry, 0), i32_at(entry, 8));
-        json!({
-            "timestamp": timestamp,
-            "time": time::format(TimestampMs(timestamp)),
-            "offset": base + i64::from(relative),
-        })
+        let (timestamp, offset) = time_entry(base, entry);
+        json!({ "timestamp": timestamp, "time": time::format(TimestampMs(timestamp)), "offset": offset })
     })
+}
+
+/// Offsets and the positions of their batches; none if there is no such file.
+pub(super) fn offset_entries(path: &Path) -> Result<Vec<(i64, u64)>> {
+    let base = base_offset(path).unwrap_or(0);
+    let bytes = read_if_there(path)?;
+    Ok(filled::<8>(&bytes).iter().map(|entry| offset_entry(base, entry)).collect())
+}
+
+/// Timestamps and the offsets up to which they are the latest; none if there is no such file.
+pub(super) fn time_entries(path: &Path) -> Result<Vec<(i64, i64)>> {
+    let base = base_offset(path).unwrap_or(0);
+    let bytes = read_if_there(path)?;
+    Ok(filled::<12>(&bytes).iter().map(|entry| time_entry(base, entry)).collect())
+}
+
+fn read_if_there(path: &Path) -> Result<Vec<u8>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        bytes => Ok(bytes?),
+    }
+}
+
+fn offset_entry(base: i64, entry: &[u8; 8]) -> (i64, u64) {
+    (base + i64::from(i32_at(entry, 0)), u64::from(i32_at(entry, 4).cast_unsigned()))
+}
+
+fn time_entry(base: i64, entry: &[u8; 12]) -> (i64, i64) {
+    (i64_at(entry, 0), base + i64::from(i32_at(entry, 8)))
+}
+
+/// The entries in front of the zeros.
+fn filled<const N: usize>(bytes: &[u8]) -> &[[u8; N]] {
+    let filled = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let (all, _) = bytes.as_chunks::<N>();
+    &all[..filled.div_ceil(N).min(all.len())]
 }
 
 pub(super) fn transaction_index(path: &Path, sink: &mut Sink) -> Result<()> {
@@ -49,9 +81,8 @@ pub(super) fn transaction_index(path: &Path, sink: &mut Sink) -> Result<()> {
 
 fn entries<const N: usize>(path: &Path, sink: &mut Sink, show: impl Fn(&[u8; N]) -> Value) -> Result<()> {
     let bytes = fs::read(path)?;
-    let filled = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    let (all, rest) = bytes.as_chunks::<N>();
-    for entry in &all[..filled.div_ceil(N).min(all.len())] {
+    let (_, rest) = bytes.as_chunks::<N>();
+    for entry in filled::<N>(&bytes) {
         sink.item(path, show(entry))?;
         if sink.gone {
             return Ok(());

@@ -3,6 +3,7 @@
 mod batches;
 mod decode;
 mod indexes;
+mod lookup;
 mod texts;
 
 use std::{
@@ -32,6 +33,8 @@ enum Verb {
     Dump(DumpArguments),
     /// Read every batch and index, and print only what is wrong; exit code 4 if something is
     Verify(VerifyArguments),
+    /// Show a partition's segments and indexes, or the way to an offset or a time
+    Index(lookup::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -90,6 +93,7 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     match arguments.verb {
         Verb::Dump(arguments) => dump(arguments),
         Verb::Verify(arguments) => verify(&arguments),
+        Verb::Index(arguments) => lookup::run(&arguments),
     }
 }
 

@@ -6,9 +6,11 @@ mod list;
 mod records;
 mod show;
 
-use anyhow::{Result, anyhow};
+use std::collections::BTreeSet;
+
+use anyhow::{Result, anyhow, bail};
 use millstream_client::{Admin, Topic};
-use millstream_types::{ErrorCode, TopicName};
+use millstream_types::{ErrorCode, PartitionId, TopicName, TopicPartition};
 
 use super::{cat, config, connect::ConnectArguments, failure, produce};
 
@@ -44,6 +46,8 @@ enum Verb {
     Produce(produce::Arguments),
     /// Print records: `millstream cat`
     Cat(cat::Arguments),
+    /// Print records as they come, until ctrl-C
+    Tail(cat::TailArguments),
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<()> {
@@ -61,6 +65,7 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
         Verb::Copy(arguments) => of(&arguments.connect).run_to_its_end(records::copy(arguments)),
         Verb::Produce(arguments) => produce::run(arguments),
         Verb::Cat(arguments) => cat::run(arguments),
+        Verb::Tail(arguments) => cat::run(arguments.into()),
     }
 }
 
@@ -76,4 +81,26 @@ pub(super) async fn find(admin: &Admin, name: &TopicName) -> Result<Topic> {
         Some(Err(error)) if error.code() != Some(ErrorCode::UnknownTopicOrPartition) => Err(anyhow!(error)),
         _ => Err(failure::no_topic(name)),
     }
+}
+
+/// The partitions of some topics: `TOPIC`, or `TOPIC:0,2` for some of its partitions.
+pub(super) async fn partitions_named(admin: &Admin, topics: &[String]) -> Result<Vec<TopicPartition>> {
+    let mut all = BTreeSet::new();
+    for text in topics {
+        let (name, list) =
+            text.split_once(':').map_or((text.as_str(), None), |(name, list)| (name, Some(list)));
+        let name = parse_name(name)?;
+        let number = |number: &str| {
+            let number = number.trim().parse().map(PartitionId);
+            number.map_err(|_| failure::usage(format!("{text}: expected TOPIC or TOPIC:0,2")))
+        };
+        let wanted = list.map(|list| list.split(',').map(number).collect::<Result<Vec<_>>>()).transpose()?;
+        let topic = find(admin, &name).await?;
+        let wanted = wanted.unwrap_or_else(|| topic.partitions.keys().copied().collect());
+        if let Some(missing) = wanted.iter().find(|partition| !topic.partitions.contains_key(partition)) {
+            bail!("topic {name} has no partition {missing}");
+        }
+        all.extend(wanted.into_iter().map(|partition| TopicPartition::new(name.clone(), partition)));
+    }
+    Ok(all.into_iter().collect())
 }
