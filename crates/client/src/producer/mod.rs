@@ -126,9 +126,9 @@ impl Producer {
         let limit = self.config.max_request_size.min(self.config.buffer_memory);
         let too_large = Error::RecordTooLarge { bytes, limit };
         let permits = u32::try_from(bytes).ok().filter(|_| bytes <= limit).ok_or(too_large)?;
-        let started = Instant::now();
-        let partition = self.choose(&topic, partition, key.as_deref(), bytes).await?;
-        let memory = self.reserve(permits, started).await?;
+        let mut patience = self.config.max_block;
+        let partition = self.choose(&topic, partition, key.as_deref(), bytes, &mut patience).await?;
+        let memory = self.reserve(permits, patience).await?;
         let (fate, delivery) = oneshot::channel();
         let append = Append {
             partition: TopicPartition::new(topic, partition),
@@ -140,18 +140,16 @@ impl Producer {
         Ok(Delivery(delivery))
     }
 
-    /// A share of `buffer.memory`, waited for until `max.block.ms` after `started`.
-    async fn reserve(&self, permits: u32, started: Instant) -> Result<OwnedSemaphorePermit> {
-        // Mostly there is room, and then no timer is set.
+    /// A share of `buffer.memory`.
+    async fn reserve(&self, permits: u32, patience: Duration) -> Result<OwnedSemaphorePermit> {
+        // Mostly there is room, and then no clock is looked at.
         if let Ok(memory) = Arc::clone(&self.memory).try_acquire_many_owned(permits) {
             return Ok(memory);
         }
         let room = Arc::clone(&self.memory).acquire_many_owned(permits);
-        let left = self.config.max_block.saturating_sub(started.elapsed());
-        self.meters.waiting.add(1);
-        let waiting = Instant::now();
-        let waited = timeout(left, room).await;
-        self.meters.waiting.subtract(1);
+        let (waiting, held) = (Instant::now(), self.meters.waiting.hold());
+        let waited = timeout(patience, room).await;
+        drop(held);
         self.meters.waited_for_buffer(waiting.elapsed());
         if waited.is_err() {
             self.meters.buffer_exhausted();
@@ -169,14 +167,16 @@ impl Producer {
         wanted: Option<PartitionId>,
         key: Option<&[u8]>,
         bytes: usize,
+        patience: &mut Duration,
     ) -> Result<PartitionId> {
         let metadata = self.client.metadata();
         let count = match metadata.topic(topic) {
             Some(known) => known.partitions.len(),
             None => {
                 let waiting = Instant::now();
-                let known = timeout(self.config.max_block, self.client.topic(topic)).await;
+                let known = timeout(*patience, self.client.topic(topic)).await;
                 self.meters.waited_for_metadata(waiting.elapsed());
+                *patience = patience.saturating_sub(waiting.elapsed());
                 known.map_err(|_| self.blocked(&format!("metadata of topic {topic}")))??.partitions.len()
             }
         };

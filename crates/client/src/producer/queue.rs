@@ -51,6 +51,8 @@ pub(super) struct Batch<W> {
     /// It was sent and the answer, if there was one, does not say whether the broker has it.
     pub(super) maybe_appended: bool,
     pub(super) attempts: u32,
+    /// Of those attempts that reached a broker, those that failed.
+    pub(super) failures: u32,
     /// Of its last sending among those of the partition.
     pub(super) ordinal: usize,
 }
@@ -116,6 +118,7 @@ impl<W> Batch<W> {
             sequence: None,
             maybe_appended: false,
             attempts: 0,
+            failures: 0,
             ordinal: 0,
         }
     }
@@ -149,11 +152,11 @@ impl<W> Batch<W> {
 
     /// Two batches with half the records each, for a broker that finds the whole too large. A sequence that
     /// was given stays true: the halves are numbered as their records were.
-    pub(super) fn split(self, ids: [BatchId; 2]) -> Result<[Self; 2], Self> {
-        let Ok(opened) = RecordBatch::decode(&self.bytes, usize::MAX) else { return Err(self) };
+    pub(super) fn split(self, ids: [BatchId; 2]) -> Result<[Self; 2], Box<Self>> {
+        let Ok(opened) = RecordBatch::decode(&self.bytes, usize::MAX) else { return Err(Box::new(self)) };
         let half = opened.records.len() / 2;
         if half == 0 {
-            return Err(self);
+            return Err(Box::new(self));
         }
         let options = BatchOptions {
             compression: opened.header.attributes.compression().unwrap_or_default(),

@@ -8,7 +8,7 @@ use millstream_protocol::messages::{
     produce_request::{PartitionProduceData, TopicProduceData},
     produce_response::PartitionProduceResponse,
 };
-use millstream_types::{ErrorCode, Offset, PartitionId, TimestampMs, TopicName, TopicPartition};
+use millstream_types::{BrokerId, ErrorCode, Offset, PartitionId, TimestampMs, TopicName, TopicPartition};
 use tokio::sync::oneshot;
 
 use super::{
@@ -66,7 +66,8 @@ async fn exchange(
     dispatch: &Dispatch,
     on_its_way: oneshot::Sender<()>,
 ) -> Result<Answers> {
-    let connection = client.lane(dispatch.broker, Lane::Produce).await?;
+    let connection = client.lane(dispatch.broker, Lane::Produce).await;
+    let connection = connection.map_err(|error| unsent(dispatch.broker, error))?;
     let metadata = client.metadata();
     let mut version = connection.version_of::<ProduceRequest>()?;
     if terms.transactional_id.is_some() {
@@ -89,6 +90,16 @@ async fn exchange(
     drop(on_its_way);
     let answer = answer.await?;
     Ok(answers(&metadata, version, answer))
+}
+
+/// A connection that could not be made leaves nothing in doubt, however far it came.
+fn unsent(broker: BrokerId, error: Error) -> Error {
+    match error {
+        Error::Disconnected { .. } | Error::Timeout { .. } => {
+            Error::Connect { address: format!("broker {broker}"), reason: error.to_string() }
+        }
+        other => other,
+    }
 }
 
 fn topic_has_id(metadata: &Metadata, topic: &TopicName) -> bool {

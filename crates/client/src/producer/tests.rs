@@ -274,6 +274,13 @@ fn a_batch_is_sent_again_as_often_as_retries_says() {
     });
     let mut now = Instant::now();
     machine.append(now, &partition(0), &record(1), 1);
+    let unreachable = Error::Connect { address: "b".to_owned(), reason: "refused".to_owned() };
+    for _ in 0..5 {
+        let (_, id, _) = only(machine.dispatch(now, |_| Some(LEADER)));
+        machine.request_done(LEADER);
+        assert!(machine.answer(now, &partition(0), id, Answer::Failed(unreachable.clone())).is_empty());
+        now += Duration::from_secs(5);
+    }
     for attempt in 0..3 {
         let (_, id, _) = only(machine.dispatch(now, |_| Some(LEADER)));
         machine.request_done(LEADER);
