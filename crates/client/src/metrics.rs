@@ -50,8 +50,22 @@ impl Counter {
         self.0.fetch_sub(count as u64, Ordering::Relaxed);
     }
 
+    /// One more until what is returned is dropped: a future that waits may be dropped too.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        self.add(1);
+        Held(self)
+    }
+
     pub(crate) fn get(&self) -> f64 {
         self.0.load(Ordering::Relaxed) as f64
+    }
+}
+
+pub(crate) struct Held<'a>(&'a Counter);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.subtract(1);
     }
 }
 

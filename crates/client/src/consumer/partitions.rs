@@ -611,6 +611,21 @@ mod tests {
     }
 
     #[test]
+    fn nothing_more_is_fetched_while_two_answers_wait() {
+        let (mut partitions, now) = (at(&[0, 0]), Instant::now());
+        partitions.fetched(fetched(0, 0, 2), OffsetReset::Latest, now).unwrap();
+        assert!(!partitions.has_plenty(), "the next answer comes while the caller works");
+        partitions.fetched(fetched(1, 0, 2), OffsetReset::Latest, now).unwrap();
+        assert!(partitions.has_plenty());
+        // What is paused does not keep others from being read.
+        partitions.pause(&partition(1), true);
+        assert!(!partitions.has_plenty());
+        partitions.pause(&partition(1), false);
+        assert_eq!(take(&mut partitions, 10), Some(vec![0, 1]));
+        assert!(!partitions.has_plenty());
+    }
+
+    #[test]
     fn what_is_paused_waits_and_what_is_revoked_or_sought_elsewhere_is_forgotten() {
         let (mut partitions, now) = (at(&[0, 0, 0]), Instant::now());
         for number in 0..3 {

@@ -352,7 +352,9 @@ impl<W: Clone + Default> Accumulator<W> {
             }
         }
         let expired = now >= batch.created + self.config.delivery_timeout;
-        if expired || batch.attempts > self.config.retries {
+        // What found no broker was not sent: waiting for one uses no retry up, as in Java.
+        batch.failures += u32::from(!matches!(error, Error::Connect { .. }));
+        if expired || batch.failures > self.config.retries {
             let batch = queue.closed.remove(index).expect("the caller's index");
             self.renumber |= idempotent && batch.sequence.is_some();
             let limit = self.config.delivery_timeout;
@@ -378,7 +380,7 @@ impl<W: Clone + Default> Accumulator<W> {
             }
             Err(whole) => {
                 self.renumber |= whole.sequence.is_some();
-                vec![fate(partition, whole, Err(error))]
+                vec![fate(partition, *whole, Err(error))]
             }
         }
     }

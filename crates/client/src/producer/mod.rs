@@ -107,11 +107,11 @@ impl Producer {
         let permits = u32::try_from(bytes).ok().filter(|_| bytes <= limit).ok_or(too_large)?;
         // Who always finds room must let the sender have its turn all the same.
         tokio::task::coop::consume_budget().await;
-        let mut clock = Clock::default();
-        let partition = self.choose(&topic, partition, key.as_deref(), bytes, &mut clock).await?;
+        let mut patience = self.config.max_block;
+        let partition = self.choose(&topic, partition, key.as_deref(), bytes, &mut patience).await?;
         let timestamp = timestamp.unwrap_or_else(now);
         let record = NewRecord { timestamp, key, value, headers };
-        let memory = self.reserve(permits, &mut clock).await?;
+        let memory = self.reserve(permits, patience).await?;
         let partition = TopicPartition::new(topic, partition);
         let (batch, index) = self.records.append(Instant::now, &partition, &record, transaction)?;
         // Free again when the batch has met its fate.
@@ -119,16 +119,15 @@ impl Producer {
         Ok(batch.delivery(index, timestamp))
     }
 
-    /// A share of `buffer.memory`, waited for until `max.block.ms` is over.
-    async fn reserve(&self, permits: u32, clock: &mut Clock) -> Result<SemaphorePermit<'_>> {
-        // Mostly there is room, and then no timer is set.
+    /// A share of `buffer.memory`.
+    async fn reserve(&self, permits: u32, patience: Duration) -> Result<SemaphorePermit<'_>> {
+        // Mostly there is room, and then no clock is looked at.
         if let Some(memory) = self.records.try_reserve(permits) {
             return Ok(memory);
         }
-        self.meters.waiting.add(1);
-        let waiting = Instant::now();
-        let waited = timeout(clock.left(self.config.max_block), self.records.reserve(permits)).await;
-        self.meters.waiting.subtract(1);
+        let (waiting, held) = (Instant::now(), self.meters.waiting.hold());
+        let waited = timeout(patience, self.records.reserve(permits)).await;
+        drop(held);
         self.meters.waited_for_buffer(waiting.elapsed());
         if waited.is_err() {
             self.meters.buffer_exhausted();
@@ -146,15 +145,15 @@ impl Producer {
         wanted: Option<PartitionId>,
         key: Option<&[u8]>,
         bytes: usize,
-        clock: &mut Clock,
+        patience: &mut Duration,
     ) -> Result<PartitionId> {
         let count = match self.client.partition_count(topic) {
             Some(known) => known,
             None => {
                 let waiting = Instant::now();
-                let limit = clock.left(self.config.max_block);
-                let known = timeout(limit, self.client.topic(topic)).await;
+                let known = timeout(*patience, self.client.topic(topic)).await;
                 self.meters.waited_for_metadata(waiting.elapsed());
+                *patience = patience.saturating_sub(waiting.elapsed());
                 known.map_err(|_| self.blocked(&format!("metadata of topic {topic}")))??.partitions.len()
             }
         };
@@ -217,14 +216,4 @@ impl Producer {
 fn now() -> TimestampMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// How long a call has waited; not looked at by one that does not wait.
-#[derive(Default)]
-struct Clock(Option<Instant>);
-
-impl Clock {
-    fn left(&mut self, limit: Duration) -> Duration {
-        limit.saturating_sub(self.0.get_or_insert_with(Instant::now).elapsed())
-    }
 }

@@ -89,6 +89,8 @@ pub(super) struct Batch<W> {
     /// How often it was sent, or that of which it is a part. None of those behind one that was not sent yet was
     /// sent either.
     pub(super) attempts: u32,
+    /// Of those attempts that reached a broker, those that failed.
+    pub(super) failures: u32,
     /// Of its last sending among those of the partition.
     pub(super) ordinal: usize,
 }
@@ -186,6 +188,7 @@ impl<W: Clone + Default> OpenBatch<W> {
             sequence: None,
             maybe_appended: false,
             attempts: 0,
+            failures: 0,
             ordinal: 0,
         }
     }
@@ -244,12 +247,14 @@ impl<W: Clone> Batch<W> {
 
     /// Two batches with half the records each, for a broker that finds the whole too large. A sequence that
     /// was given stays true: the halves are numbered as their records were.
-    pub(super) fn split(self, ids: [BatchId; 2]) -> Result<[Self; 2], Self> {
+    pub(super) fn split(self, ids: [BatchId; 2]) -> Result<[Self; 2], Box<Self>> {
         let opened = match &self.form {
             Form::Sealed(bytes) => RecordBatch::decode(bytes, usize::MAX).ok(),
             Form::Fresh(_) | Form::Away => None,
         };
-        let Some(opened) = opened.filter(|opened| opened.records.len() > 1) else { return Err(self) };
+        let Some(opened) = opened.filter(|opened| opened.records.len() > 1) else {
+            return Err(Box::new(self));
+        };
         let options = BatchOptions {
             compression: opened.header.attributes.compression().unwrap_or_default(),
             transactional: opened.header.attributes.is_transactional(),
@@ -275,6 +280,7 @@ impl<W: Clone> Batch<W> {
                 sequence: None,
                 maybe_appended: false,
                 attempts: self.attempts,
+                failures: 0,
                 ordinal: 0,
             }
         };

@@ -69,7 +69,7 @@ async fn exchange(
     batches: &[Sealed],
     on_its_way: oneshot::Sender<()>,
 ) -> Result<Answers> {
-    let connection = client.lane(broker, Lane::Produce).await?;
+    let connection = client.lane(broker, Lane::Produce).await.map_err(|error| unsent(broker, error))?;
     let metadata = client.metadata();
     let mut version = connection.version_of::<ProduceRequest>()?;
     if terms.transactional_id.is_some() {
@@ -87,6 +87,16 @@ async fn exchange(
     drop(on_its_way);
     let answer = answer.await?;
     Ok(answers(&metadata, version, answer))
+}
+
+/// A connection that could not be made leaves nothing in doubt, however far it came.
+fn unsent(broker: BrokerId, error: Error) -> Error {
+    match error {
+        Error::Disconnected { .. } | Error::Timeout { .. } => {
+            Error::Connect { address: format!("broker {broker}"), reason: error.to_string() }
+        }
+        other => other,
+    }
 }
 
 fn topic_has_id(metadata: &Metadata, topic: &TopicName) -> bool {

@@ -350,6 +350,13 @@ fn a_batch_is_sent_again_as_often_as_retries_says() {
     });
     let mut now = Instant::now();
     append(&mut machine, now, 0, 1);
+    let unreachable = Error::Connect { address: "b".to_owned(), reason: "refused".to_owned() };
+    for _ in 0..5 {
+        let (_, id, _) = only(&mut machine, now);
+        machine.request_done(LEADER);
+        assert!(machine.answer(now, &partition(0), id, Answer::Failed(unreachable.clone())).is_empty());
+        now += Duration::from_secs(5);
+    }
     for attempt in 0..3 {
         let (_, id, _) = only(&mut machine, now);
         machine.request_done(LEADER);

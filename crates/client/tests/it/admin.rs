@@ -37,14 +37,19 @@ async fn a_topic_is_made_found_enlarged_and_removed() {
     admin.create_partitions(&name, 5, false).await.unwrap();
     let fewer = admin.create_partitions(&name, 1, false).await.unwrap_err();
     assert_eq!(fewer.code(), Some(ErrorCode::InvalidPartitions));
-    let described = admin.describe_topics(std::slice::from_ref(&name)).await.unwrap();
-    assert_eq!(described[&name].clone().unwrap().partitions.len(), 5);
+    let described = async || {
+        let mut described = admin.describe_topics(std::slice::from_ref(&name)).await.unwrap();
+        described.remove(&name).unwrap()
+    };
+    let enlarged =
+        eventually(described, |topic| topic.as_ref().is_ok_and(|topic| topic.partitions.len() == 5)).await;
+    assert!(enlarged.is_ok());
 
     assert!(admin.delete_topics(std::slice::from_ref(&name)).await.unwrap()[name.as_str()].is_ok());
     let gone = admin.delete_topics(std::slice::from_ref(&name)).await.unwrap();
     assert_eq!(gone[name.as_str()].clone().unwrap_err().code(), Some(ErrorCode::UnknownTopicOrPartition));
-    let described = admin.describe_topics(std::slice::from_ref(&name)).await.unwrap();
-    assert_eq!(described[&name].clone().unwrap_err().code(), Some(ErrorCode::UnknownTopicOrPartition));
+    let gone = eventually(described, Result::is_err).await;
+    assert_eq!(gone.unwrap_err().code(), Some(ErrorCode::UnknownTopicOrPartition));
 }
 
 #[tokio::test]

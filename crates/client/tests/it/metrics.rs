@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use millstream_client::{
-    Consumer, ConsumerConfig, ConsumerEvent, Metric, OffsetReset, Producer, ProducerConfig, ProducerRecord,
+    Client, Consumer, ConsumerConfig, ConsumerEvent, Metric, OffsetReset, Producer, ProducerConfig,
+    ProducerRecord,
 };
 use millstream_record::Compression;
+use millstream_types::TopicName;
 
 use super::{SECOND, client, fresh_name, fresh_topic};
 
@@ -68,10 +70,8 @@ const ABSENT: [&str; 25] = [
     "version",
 ];
 
-#[tokio::test]
-async fn names_and_groups_are_those_of_javas_clients() {
-    let client = client();
-    let topic = fresh_topic(&client, "metrics", 1).await;
+/// A producer that has written a hundred records, all alike.
+async fn writer(client: &Client, topic: &TopicName) -> Producer {
     let config = ProducerConfig { compression_type: Compression::Lz4, ..ProducerConfig::default() };
     let producer = Producer::new(client.clone(), config).unwrap();
     let value = Some(Bytes::from(vec![7; 1_000]));
@@ -79,9 +79,15 @@ async fn names_and_groups_are_those_of_javas_clients() {
         producer.send(ProducerRecord::new(topic.clone(), None, value.clone())).await.unwrap();
     }
     producer.flush().await.unwrap();
+    producer
+}
+
+/// A consumer that has read and committed them.
+async fn reader(client: &Client, topic: TopicName) -> Consumer {
     let config = ConsumerConfig {
         group_id: Some(fresh_name("metrics").to_string()),
         auto_offset_reset: OffsetReset::Earliest,
+        enable_auto_commit: false,
         heartbeat_interval: SECOND / 10,
         max_poll_records: 40,
         ..ConsumerConfig::default()
@@ -95,38 +101,52 @@ async fn names_and_groups_are_those_of_javas_clients() {
         }
     }
     consumer.commit().await.unwrap();
-    consumer.poll(SECOND / 2).await.unwrap();
+    while values(&consumer.metrics())["heartbeat-total"] == 0.0 {
+        consumer.poll(SECOND / 2).await.unwrap();
+    }
+    consumer
+}
 
+#[tokio::test]
+async fn rates_averages_and_maxima_are_of_what_was_done() {
+    let client = client();
+    let topic = fresh_topic(&client, "metrics", 1).await;
+    let producer = writer(&client, &topic).await;
     let written = producer.metrics();
     let of = values(&written);
-    assert_eq!(
-        (of["record-send-total"], of["record-error-total"], of["record-retry-total"]),
-        (100.0, 0.0, 0.0)
-    );
-    assert!(of["record-send-rate"] > 100.0 / 120.0, "{}", of["record-send-rate"]);
-    // A hundred records of a thousand bytes, all alike.
+    assert_eq!(of["record-send-total"], 100.0);
+    assert_eq!((of["record-error-total"], of["record-retry-total"]), (0.0, 0.0));
+    assert!(of["record-send-rate"] > 0.0 && of["record-send-rate"] <= 100.0 / 30.0);
     assert!((0.0..0.5).contains(&of["compression-rate-avg"]), "{}", of["compression-rate-avg"]);
     assert!(of["records-per-request-avg"] >= 1.0 && of["batch-size-avg"] <= of["batch-size-max"]);
     assert!(of["request-latency-avg"] > 0.0 && of["request-latency-avg"] <= of["request-latency-max"]);
     assert!(of["record-queue-time-max"] > 0.0);
     assert_eq!((of["waiting-threads"], of["buffer-available-bytes"]), (0.0, of["buffer-total-bytes"]));
 
+    let consumer = reader(&client, topic).await;
     let read = consumer.metrics();
     let of = values(&read);
     assert_eq!(of["records-consumed-total"], 100.0);
     assert!(of["bytes-consumed-total"] > 100.0 && of["bytes-consumed-rate"] > 0.0);
-    // At the time of the first poll 60 were left.
-    assert_eq!((of["records-lag-max"], of["records-lead-min"]), (60.0, 40.0));
+    assert!(of["records-lag-max"] <= 100.0 && of["records-lead-min"] > 0.0);
     assert_eq!((of["commit-total"], of["rebalance-total"], of["assigned-partitions"]), (1.0, 1.0, 1.0));
-    assert!(of["join-total"] >= 1.0 && of["sync-total"] >= 1.0 && of["heartbeat-total"] >= 1.0);
-    assert!(
-        of["rebalance-latency-avg"] > 0.0 && of["commit-latency-avg"] > 0.0 && of["fetch-latency-avg"] > 0.0
-    );
+    assert!(of["join-total"] >= 1.0 && of["sync-total"] >= 1.0);
+    for latency in ["rebalance-latency-avg", "commit-latency-avg", "fetch-latency-avg"] {
+        assert!(of[latency] > 0.0, "{latency}");
+    }
     assert!((0.0..=1.0).contains(&of["poll-idle-ratio-avg"]));
+    producer.close(60 * SECOND).await.unwrap();
+    consumer.close().await.unwrap();
+}
 
-    let asked = client.admin().metrics();
-    let javas = javas();
-    let ours: BTreeSet<Kind> = [written, read, asked].iter().flat_map(|metrics| kinds(metrics)).collect();
+#[tokio::test]
+async fn names_and_groups_are_those_of_javas_clients() {
+    let client = client();
+    let topic = fresh_topic(&client, "metrics", 1).await;
+    let producer = writer(&client, &topic).await;
+    let consumer = reader(&client, topic).await;
+    let all = [producer.metrics(), consumer.metrics(), client.admin().metrics()];
+    let (ours, javas) = (all.iter().flat_map(|metrics| kinds(metrics)).collect::<BTreeSet<Kind>>(), javas());
     let strange: Vec<_> = ours.difference(&javas).collect();
     assert!(strange.is_empty(), "not Java's: {strange:?}");
     let is_absent = |name: &str| ABSENT.iter().any(|beginning| name.starts_with(beginning));

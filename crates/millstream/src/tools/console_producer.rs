@@ -6,10 +6,9 @@ use std::{
     collections::VecDeque,
     io::{self, BufRead, IsTerminal, Write},
     process::ExitCode,
-    time::Duration,
 };
 
-use millstream_client::{Delivery, Producer};
+use millstream_client::{Delivery, Error, Producer};
 use tokio::sync::mpsc;
 
 use self::lines::LineReader;
@@ -95,7 +94,6 @@ async fn act(given: &Given) -> Outcome {
         topic: given.one("topic")?.unwrap_or_default().to_owned(),
         reader,
         producer,
-        max_block: Duration::from_millis(given.number("max-block-ms")?.unwrap_or(60_000)),
         sync: given.has("sync"),
         number: 0,
         under_way: VecDeque::new(),
@@ -116,8 +114,6 @@ struct Sending {
     topic: String,
     reader: LineReader,
     producer: Producer,
-    /// How long a line may wait for room, or for the topic.
-    max_block: Duration,
     sync: bool,
     /// Of the line read last, from 1 on.
     number: u64,
@@ -131,17 +127,18 @@ impl Sending {
         while let Some(line) = lines.recv().await {
             self.number += 1;
             let record = self.reader.record(&self.topic, &line, self.number)?;
-            match tokio::time::timeout(self.max_block, self.producer.send(record)).await {
-                Ok(Ok(delivery)) => self.under_way.push_back((self.number, delivery)),
-                Ok(Err(error)) => say_failed(self.number, &kafka_error::exception(&error)),
-                Err(_) => say_failed(
+            match self.producer.send(record).await {
+                Ok(delivery) => self.under_way.push_back((self.number, delivery)),
+                // `max.block.ms` is over.
+                Err(Error::Timeout { limit, .. }) => say_failed(
                     self.number,
                     &format!(
                         "org.apache.kafka.common.errors.TimeoutException: Topic {} not present in metadata after {} ms.",
                         self.topic,
-                        self.max_block.as_millis()
+                        limit.as_millis()
                     ),
                 ),
+                Err(error) => say_failed(self.number, &kafka_error::exception(&error)),
             }
             self.settle(if self.sync { 0 } else { LINES_MAX }).await;
         }
@@ -171,7 +168,7 @@ fn say_failed(number: u64, reason: &str) {
     output::say(&format!("ERROR line {number} was not written: {reason}"));
 }
 
-fn config_exception(error: millstream_client::Error) -> Exit {
+fn config_exception(error: Error) -> Exit {
     Exit::failure(format!("org.apache.kafka.common.config.ConfigException: {error}"))
 }
 

@@ -225,7 +225,7 @@ impl Group<'_> {
     }
 }
 
-/// Members of all three kinds come and go, so that each kind leads once.
+/// Members of all three kinds come and go, those who lead too.
 async fn share_among_three(strategy: AssignmentStrategy, class: &str) {
     let (client, group_id) = (client(), fresh_group());
     let topic = fresh_topic(&client, "three", THREE_KINDS_PARTITIONS).await;
