@@ -254,7 +254,9 @@ fn replay_log(log: &Log, replay: &mut Replay) -> Result<(), MetadataError> {
         }
         for batch in batches(&read.records) {
             let batch = batch.map_err(|error| MetadataError::Read(error.to_string()))?;
-            replay.apply_batch(&read.records.slice_ref(batch.bytes))?;
+            replay.apply_batch(&read.records.slice_ref(batch.bytes)).map_err(|error| {
+                MetadataError::Damaged { path: log.segment_path(offset), reason: error.to_string() }
+            })?;
             offset = batch.header.next_offset();
         }
     }
@@ -344,6 +346,10 @@ mod tests {
     }
 
     fn start(root: &Path) -> Opened {
+        try_start(root).unwrap()
+    }
+
+    fn try_start(root: &Path) -> Result<Opened, MetadataError> {
         let mut options =
             OpenOptions::new(vec![root.join("kafka")], root.join("millstream"), BrokerId(1), NOW);
         options.committer_threads = false;
@@ -356,8 +362,8 @@ mod tests {
             log_dirs: dirs.dirs().into_iter().filter_map(|dir| dir.directory_id).collect(),
         };
         let node = Node { registration: &registration, locate: &|_| None };
-        let (log, _) = MetadataLog::open(dirs.metadata_log(), &node, NOW).unwrap();
-        Opened { dirs, log }
+        let (log, _) = MetadataLog::open(dirs.metadata_log(), &node, NOW)?;
+        Ok(Opened { dirs, log })
     }
 
     fn open(root: &Path) -> Opened {
@@ -384,6 +390,20 @@ mod tests {
 
     fn log_file(root: &Path) -> PathBuf {
         root.join("kafka/__cluster_metadata-0/00000000000000000000.log")
+    }
+
+    /// A batch's checksum does not cover its leader epoch.
+    #[test]
+    fn a_damaged_epoch_is_named_with_its_file() {
+        let root = data_dir();
+        drop(open(root.path()));
+        let mut bytes = fs::read(log_file(root.path())).unwrap();
+        let second = 12 + i32::from_be_bytes(*bytes[8..].first_chunk().unwrap()) as usize;
+        bytes[second + 12..][..4].fill(0);
+        fs::write(log_file(root.path()), bytes).unwrap();
+        let refused = try_start(root.path()).err().unwrap().to_string();
+        assert!(refused.contains(&*log_file(root.path()).to_string_lossy()), "{refused}");
+        assert!(refused.contains("epoch"), "{refused}");
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Partitioner {
         let index = match (self.kind, key) {
             (Kind::Murmur2, Some(key)) => positive(murmur2(key)) % count,
             // An empty key is none to librdkafka.
-            (Kind::Crc32, Some(key)) if !key.is_empty() => crc32(key) % count,
+            (Kind::Crc32, Some(key)) if !key.is_empty() => crc32fast::hash(key) % count,
             _ => self.keyless(topic, bytes, switch_after) % count,
         };
         PartitionId(index as i32)
@@ -86,16 +86,6 @@ pub(crate) fn murmur2(data: &[u8]) -> u32 {
     hash ^ (hash >> 15)
 }
 
-/// CRC-32 as in zlib, bit by bit: keys are short.
-fn crc32(data: &[u8]) -> u32 {
-    const POLYNOMIAL: u32 = 0xedb8_8320;
-    let byte = |crc: u32, byte: &u8| {
-        let step = |crc: u32, _| (crc >> 1) ^ (POLYNOMIAL & 0u32.wrapping_sub(crc & 1));
-        (0..8).fold(crc ^ u32::from(*byte), step)
-    };
-    !data.iter().fold(u32::MAX, byte)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +116,6 @@ mod tests {
         for (key, partition) in known {
             assert_eq!(partitioner.partition(&topic, Some(key.as_bytes()), 12, 1, 1).0, partition, "{key}");
         }
-        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     }
 
     #[test]
