@@ -36,6 +36,9 @@ pub(super) struct Case {
     /// The answer is help, which is in our own words.
     #[serde(default)]
     pub(super) help: bool,
+    /// Why what Kafka's tool says on standard error helps nobody. Ours says something else there, at any rate
+    /// something.
+    pub(super) better: Option<String>,
     /// Numbers in the output are measurements.
     #[serde(default)]
     pub(super) measured: bool,

@@ -6,13 +6,23 @@ use std::{
 };
 
 use millstream_client::{Admin, Client, ConsumerConfig, ProducerConfig};
+use millstream_protocol::ApiKey;
 
 use super::{
     exit::{Exit, Outcome},
+    kafka_error,
     options::Given,
     output,
     properties::Properties,
 };
+
+/// What Kafka's tools say of a controller that was taken for a broker.
+pub(super) const NO_BROKER: &str = "The node does not support METADATA";
+
+/// Whether a failure is that nobody has answered, or somebody who is no broker.
+pub(super) fn without_answer(exit: &Exit) -> bool {
+    exit.sentence().starts_with("Timed out") || exit.sentence() == NO_BROKER
+}
 
 /// A cluster that has answered.
 pub(super) struct Cluster {
@@ -63,7 +73,21 @@ impl Cluster {
         let wrap = |exit: Exit| exit.map(|reason| format!("Failed to create new KafkaAdminClient\n{reason}"));
         let cluster = Self::prepare(&properties, false).await.map_err(wrap)?;
         cluster.reach(&format!("Timed out waiting for a node assignment. Call: {call}")).await?;
+        cluster.check_kind().await?;
         Ok(cluster)
+    }
+
+    /// Whether it is a broker that has answered, or a controller, whichever was meant.
+    async fn check_kind(&self) -> Outcome {
+        if self.client.config().bootstraps_controllers {
+            // It is the question that a controller alone answers in this form.
+            let described = self.admin_client().describe_cluster().await;
+            return described.map(drop).map_err(|error| Exit::failure(kafka_error::exception(&error)));
+        }
+        match self.client.any_broker().await?.broker_versions(ApiKey::Metadata) {
+            Some(_) => Ok(()),
+            None => Err(Exit::failure(NO_BROKER)),
+        }
     }
 
     /// A client that has not been heard of by any broker yet; an address list in which nothing resolves is
