@@ -19,8 +19,8 @@ struct File {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Case {
-    /// The arguments, as a shell would have them; `{b}` is the broker, `{id}` its id, `{dir}` a directory for
-    /// files, `{data}` the broker's log directory.
+    /// The arguments, as a shell would have them; `{b}` is the broker, `{id}` its id, `{c}` a controller, where
+    /// there is one, `{dir}` a directory for files, `{data}` the broker's log directory.
     pub(super) run: String,
     /// The file's name unless said: another tool sets the stage.
     #[serde(default)]

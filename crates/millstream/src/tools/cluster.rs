@@ -42,6 +42,26 @@ pub(super) fn block_on_beside_others<T>(work: impl Future<Output = Outcome<T>>) 
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?.block_on(work)
 }
 
+/// What is wrong with a list of addresses, in the words of Kafka's clients.
+fn check_addresses(properties: &Properties) -> Outcome {
+    let Some(list) = properties.get("bootstrap.servers") else { return Ok(()) };
+    let addresses: Vec<&str> = list.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
+    if addresses.is_empty() {
+        return Err(Exit::failure(
+            "Configuration 'bootstrap.servers' must not be empty. Valid values include: any non-empty value",
+        ));
+    }
+    let has_port = |address: &str| {
+        let (host, port) = address.rsplit_once(':').unwrap_or_default();
+        !host.is_empty() && port.parse::<u16>().is_ok()
+    };
+    match addresses.into_iter().find(|address| !has_port(address)) {
+        Some(wrong) => Err(Exit::failure(format!("Invalid url in bootstrap.servers: {wrong}"))
+            .because(format!("{wrong:?} is not of the form host:port"))),
+        None => Ok(()),
+    }
+}
+
 impl Cluster {
     /// A client for administration. `call` is what Kafka's message names when no broker answers until
     /// `default.api.timeout.ms` is over: a broker may be on its way up, and scripts count on the wait.
@@ -93,6 +113,7 @@ impl Cluster {
     /// A client that has not been heard of by any broker yet; an address list in which nothing resolves is
     /// refused, as Kafka's clients do.
     pub(super) async fn prepare(properties: &Properties, auto_create: bool) -> Outcome<Self> {
+        check_addresses(properties)?;
         let configs = properties.configure()?;
         let mut config = configs.client;
         let forbidden = properties.get("allow.auto.create.topics").is_some_and(|value| value == "false");

@@ -212,6 +212,10 @@ fn of_refused_code(code: ErrorCode) -> (&'static str, &'static str) {
         ErrorCode::UnsupportedEndpointType => {
             ("UnsupportedEndpointTypeException", "This endpoint type is not supported yet.")
         }
+        ErrorCode::DuplicateVoter => {
+            ("DuplicateVoterException", "The voter is already part of the set of voters.")
+        }
+        ErrorCode::VoterNotFound => ("VoterNotFoundException", "The voter is not part of the set of voters."),
         ErrorCode::ClusterAuthorizationFailed => {
             ("ClusterAuthorizationException", "Cluster authorization failed.")
         }

@@ -57,9 +57,10 @@ pub(super) async fn remove(given: &Given) -> Outcome {
     }
     let directory = directory_id(given.last("controller-directory-id").unwrap_or_default())
         .map_err(|exit| exit.map(|why| format!("Failed to parse --controller-directory-id: {why}")))?;
-    let shown = format!("KRaft controller {id} with directory id {directory}");
+    // Two blanks, as in Kafka.
+    let shown = format!(" KRaft controller {id} with directory id {directory}");
     if given.has("dry-run") {
-        output::line(&format!("DRY RUN of removing  {shown}"));
+        output::line(&format!("DRY RUN of removing {shown}"));
         return Ok(());
     }
     let admin = connect(given, "removeRaftVoter").await?;
