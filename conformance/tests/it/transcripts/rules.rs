@@ -23,6 +23,11 @@ const STDOUT: &[Rule] = &[
         reason: "stack traces, where a tool prints them behind its message",
     },
     Rule {
+        pattern: r"(?m)^(Error: )(.*)\n([a-z0-9]+\.)+[A-Za-z0-9$]+Exception: \2$",
+        instead: "${1}${2}",
+        reason: "exceptions of a kind that has no stack trace, where a tool prints them behind its message",
+    },
+    Rule {
         pattern: r"(?m)^Error: (Unexpected |Unrecognized token ).*$",
         instead: "Error: The input string is not a valid JSON",
         reason: "where a text stops being JSON, Kafka tells in the words of the library that it reads it with",

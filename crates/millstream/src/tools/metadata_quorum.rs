@@ -52,14 +52,14 @@ pub(super) const GRAMMAR: Grammar = Grammar {
             name: "remove-controller",
             help: "Let a controller vote no more.",
             flags: &[
+                Flag::new("controller-directory-id", "The directory.id of its meta.properties.")
+                    .short('d')
+                    .takes("ID")
+                    .required(),
                 Flag::new("controller-id", "Its node.id.")
                     .short('i')
                     .takes("ID")
                     .number("Integer")
-                    .required(),
-                Flag::new("controller-directory-id", "The directory.id of its meta.properties.")
-                    .short('d')
-                    .takes("ID")
                     .required(),
                 DRY_RUN,
             ],

@@ -197,7 +197,7 @@ fn transaction(given: &Given, properties: &mut Properties) -> Outcome<Option<Dur
 fn properties(given: &Given) -> Outcome<Properties> {
     for (new, old) in [("command-property", "producer-props"), ("command-config", "producer.config")] {
         if given.has(new) && given.has(old) {
-            return Err(GRAMMAR.error(&format!("--{old} and --{new} cannot be specified together.")));
+            return Err(GRAMMAR.error(&format!("--{new} and --{old} cannot be specified together.")));
         }
         if given.has(old) {
             output::line(&format!(

@@ -133,7 +133,9 @@ fn print_record(batch: &RecordBatch, record: &Record, options: Options) -> Resul
         // What is known of a record is shown, even if it cannot be opened.
         let decoded = options.decoder.decode(batch.offset_of(record), record);
         let Decoded { key, payload } = decoded.inspect_err(|_| {
-            output::bytes(line.as_bytes());
+            if !options.skip_record_metadata {
+                output::bytes(line.as_bytes());
+            }
         })?;
         if let Some(key) = key {
             line += &format!("{prefix}key: {key}");
