@@ -53,7 +53,7 @@ pub(super) const SPEC: Spec = Spec {
         HELP,
         VERSION,
     ],
-    examples: &["--bootstrap-server localhost:9092 --topic load --num-records 1000000"],
+    examples: &["--bootstrap-server localhost:9092 --topic load --num-records 100000"],
 };
 
 pub(super) fn run(arguments: &[String]) -> ExitCode {

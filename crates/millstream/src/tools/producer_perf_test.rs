@@ -67,7 +67,7 @@ pub(super) const GRAMMAR: Grammar = Grammar {
     groups: &[Group { names: &["record-size", "payload-file", "payload-monotonic"], required: true }],
     verbs: &[],
     examples: &[
-        "--bootstrap-server localhost:9092 --topic load --num-records 1000000 --record-size 100 --throughput -1",
+        "--bootstrap-server localhost:9092 --topic load --num-records 100000 --record-size 100 --throughput -1",
     ],
     help_code: 1,
 };
