@@ -125,11 +125,7 @@ async fn act(given: &Given) -> Outcome {
         let delivery = match producer.send(ProducerRecord::new(topic.clone(), None, Some(value))).await {
             Ok(delivery) => delivery,
             Err(Error::RecordTooLarge { bytes, limit }) => {
-                // Told, and not counted, as Kafka's does it; its own estimate has the batch's header in it.
-                let bytes = bytes + BATCH_HEADER_BYTES;
-                output::say(&format!(
-                    "org.apache.kafka.common.errors.RecordTooLargeException: The message is {bytes} bytes when serialized which is larger than {limit}, which is the value of the max.request.size configuration."
-                ));
+                tell_too_large(bytes, limit);
                 continue;
             }
             Err(error) => return Err(error.into()),
@@ -162,6 +158,14 @@ async fn act(given: &Given) -> Outcome {
     }
     stats.lock().print_total();
     Ok(())
+}
+
+/// A record that is too large is told of and not counted, as in Kafka, whose estimate has the batch's header in it.
+fn tell_too_large(bytes: usize, limit: usize) {
+    output::say(&format!(
+        "org.apache.kafka.common.errors.RecordTooLargeException: The message is {} bytes when serialized which is larger than {limit}, which is the value of the max.request.size configuration.",
+        bytes + BATCH_HEADER_BYTES
+    ));
 }
 
 /// How many records, and how many of them at first do not count.
