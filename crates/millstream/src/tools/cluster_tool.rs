@@ -131,10 +131,10 @@ fn list(brokers: &[ClusterBroker], are_controllers: bool) {
     let longest = |texts: &mut dyn Iterator<Item = usize>, least: usize| texts.max().unwrap_or(0).max(least);
     let host = longest(&mut brokers.iter().map(|one| one.broker.host.len()), 9);
     let rack = longest(&mut brokers.iter().map(|one| one.broker.rack.as_deref().map_or(0, str::len)), 10);
-    let row = |[id, at, port, where_, state, kind]: [&str; 6]| {
+    let row = |[id, at, port, on_rack, state, kind]: [&str; 6]| {
         // Controllers are not fenced.
         let state = if are_controllers { String::new() } else { format!("{state:<10} ") };
-        output::line(&format!("{id:<10} {at:<host$} {port:<10} {where_:<rack$} {state}{kind:<15}"));
+        output::line(&format!("{id:<10} {at:<host$} {port:<10} {on_rack:<rack$} {state}{kind:<15}"));
     };
     row(["ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE"]);
     for one in brokers {
