@@ -22,7 +22,8 @@ import org.apache.kafka.common.utils.Exit;
  * A tool that exits is stopped where it stands: its thread never goes on, as with a real exit.
  */
 public class Tools {
-    private static final long LIMIT_SECONDS = 60;
+    /** A tool that is not stopped in time goes on beside the next, so this is far more than any of them needs. */
+    private static final long LIMIT_SECONDS = 300;
 
     public static void main(String[] arguments) throws Exception {
         ObjectMapper json = new ObjectMapper();

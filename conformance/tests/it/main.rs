@@ -14,6 +14,7 @@ mod hostile;
 mod kill;
 mod mounted;
 mod power;
+mod quorum;
 mod semantics;
 mod session;
 mod shared;

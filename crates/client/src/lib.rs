@@ -26,7 +26,7 @@ pub use admin::{
     Quorum, QuorumReplica, QuotaEntity, QuotaMatch, Reassignment, Replica, ScramCredential,
     ScramCredentialInfo, ScramMechanism, ShareGroupDescription, ShareGroupMember, ShareOffset,
     StreamsGroupDescription, StreamsGroupMember, StreamsTasks, Subtopology, TopicPartitions,
-    TransactionDescription, TransactionFilter, TransactionListing, UpgradeType,
+    TransactionDescription, TransactionFilter, TransactionListing, UpgradeType, VoterEndpoint,
 };
 pub use client::Client;
 pub use config::{

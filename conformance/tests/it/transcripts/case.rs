@@ -19,8 +19,8 @@ struct File {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Case {
-    /// The arguments, as a shell would have them; `{b}` is the broker, `{id}` its id, `{dir}` a directory for
-    /// files, `{data}` the broker's log directory.
+    /// The arguments, as a shell would have them; `{b}` is the broker, `{id}` its id, `{c}` a controller, where
+    /// there is one, `{dir}` a directory for files, `{data}` the broker's log directory.
     pub(super) run: String,
     /// The file's name unless said: another tool sets the stage.
     #[serde(default)]
@@ -36,6 +36,9 @@ pub(super) struct Case {
     /// The answer is help, which is in our own words.
     #[serde(default)]
     pub(super) help: bool,
+    /// Why what Kafka's tool says on standard error helps nobody. Ours says something else there, at any rate
+    /// something.
+    pub(super) better: Option<String>,
     /// Numbers in the output are measurements.
     #[serde(default)]
     pub(super) measured: bool,

@@ -178,7 +178,8 @@ impl Admin {
             ..Default::default()
         };
         let ask = || async {
-            let answer = self.client.any_broker().await?.call(&request).await?;
+            // Of controllers only the active one knows how far the others are.
+            let answer = self.client.controller().await?.call(&request).await?;
             check(answer.error_code, "description of the quorum", answer.error_message.clone())?;
             Ok(answer)
         };
@@ -207,7 +208,7 @@ impl Admin {
         let request = UnregisterBrokerRequest { broker_id: id.0, ..Default::default() };
         let what = format!("unregistration of broker {id}");
         let ask = || async {
-            let answer = self.client.any_broker().await?.call(&request).await?;
+            let answer = self.client.controller().await?.call(&request).await?;
             check(answer.error_code, what.clone(), answer.error_message)
         };
         self.client.retry(&what, ask).await

@@ -19,6 +19,7 @@ mod streams_groups;
 mod tokens;
 mod topics;
 mod transactions;
+mod voters;
 
 use std::collections::BTreeMap;
 
@@ -43,6 +44,7 @@ pub use streams_groups::{StreamsGroupDescription, StreamsGroupMember, StreamsTas
 pub use tokens::{DelegationToken, Principal};
 pub use topics::{CreatedTopic, NewTopic};
 pub use transactions::{HangingTransaction, TransactionDescription, TransactionFilter, TransactionListing};
+pub use voters::VoterEndpoint;
 
 use crate::{Client, Error, Metric, Result};
 

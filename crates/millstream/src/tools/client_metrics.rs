@@ -6,7 +6,7 @@ use millstream_client::{Admin, ConfigChange, ConfigResource, ConfigResourceKind}
 use millstream_types::Uuid;
 
 use super::{
-    cluster::{Cluster, block_on},
+    cluster::{Cluster, block_on, without_answer},
     exit::{Exit, Outcome},
     options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Flag, Given, HELP, Spec, VERSION},
     output, run_options,
@@ -93,8 +93,7 @@ async fn act(given: &Given) -> Outcome {
     let bootstrap = given.one("bootstrap-server")?.unwrap_or_default();
     let call = if given.has("alter") { "incrementalAlterConfigs" } else { "listConfigResources" };
     let cluster = Cluster::admin(bootstrap, given.one("command-config")?, call).await;
-    let cluster =
-        cluster.map_err(|exit| if exit.sentence().starts_with("Timed out") { failed(exit) } else { exit })?;
+    let cluster = cluster.map_err(|exit| if without_answer(&exit) { failed(exit) } else { exit })?;
     work(given, &cluster.admin_client()).await.map_err(failed)
 }
 

@@ -6,13 +6,23 @@ use std::{
 };
 
 use millstream_client::{Admin, Client, ConsumerConfig, ProducerConfig};
+use millstream_protocol::ApiKey;
 
 use super::{
     exit::{Exit, Outcome},
+    kafka_error,
     options::Given,
     output,
     properties::Properties,
 };
+
+/// What Kafka's tools say of a controller that was taken for a broker.
+pub(super) const NO_BROKER: &str = "The node does not support METADATA";
+
+/// Whether a failure is that nobody has answered, or somebody who is no broker.
+pub(super) fn without_answer(exit: &Exit) -> bool {
+    exit.sentence().starts_with("Timed out") || exit.sentence() == NO_BROKER
+}
 
 /// A cluster that has answered.
 pub(super) struct Cluster {
@@ -30,6 +40,26 @@ pub(super) fn block_on<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> 
 /// member's heartbeats for instance, has a thread of its own.
 pub(super) fn block_on_beside_others<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?.block_on(work)
+}
+
+/// What is wrong with a list of addresses, in the words of Kafka's clients.
+fn check_addresses(properties: &Properties) -> Outcome {
+    let Some(list) = properties.get("bootstrap.servers") else { return Ok(()) };
+    let addresses: Vec<&str> = list.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
+    if addresses.is_empty() {
+        return Err(Exit::failure(
+            "Configuration 'bootstrap.servers' must not be empty. Valid values include: any non-empty value",
+        ));
+    }
+    let has_port = |address: &str| {
+        let (host, port) = address.rsplit_once(':').unwrap_or_default();
+        !host.is_empty() && port.parse::<u16>().is_ok()
+    };
+    match addresses.into_iter().find(|address| !has_port(address)) {
+        Some(wrong) => Err(Exit::failure(format!("Invalid url in bootstrap.servers: {wrong}"))
+            .because(format!("{wrong:?} is not of the form host:port"))),
+        None => Ok(()),
+    }
 }
 
 impl Cluster {
@@ -63,12 +93,27 @@ impl Cluster {
         let wrap = |exit: Exit| exit.map(|reason| format!("Failed to create new KafkaAdminClient\n{reason}"));
         let cluster = Self::prepare(&properties, false).await.map_err(wrap)?;
         cluster.reach(&format!("Timed out waiting for a node assignment. Call: {call}")).await?;
+        cluster.check_kind().await?;
         Ok(cluster)
+    }
+
+    /// Whether it is a broker that has answered, or a controller, whichever was meant.
+    async fn check_kind(&self) -> Outcome {
+        if self.client.config().bootstraps_controllers {
+            // It is the question that a controller alone answers in this form.
+            let described = self.admin_client().describe_cluster().await;
+            return described.map(drop).map_err(|error| Exit::failure(kafka_error::exception(&error)));
+        }
+        match self.client.any_broker().await?.broker_versions(ApiKey::Metadata) {
+            Some(_) => Ok(()),
+            None => Err(Exit::failure(NO_BROKER)),
+        }
     }
 
     /// A client that has not been heard of by any broker yet; an address list in which nothing resolves is
     /// refused, as Kafka's clients do.
     pub(super) async fn prepare(properties: &Properties, auto_create: bool) -> Outcome<Self> {
+        check_addresses(properties)?;
         let configs = properties.configure()?;
         let mut config = configs.client;
         let forbidden = properties.get("allow.auto.create.topics").is_some_and(|value| value == "false");

@@ -6,7 +6,7 @@ use millstream_client::{ClusterBroker, Error};
 use millstream_types::BrokerId;
 
 use super::{
-    cluster::{Cluster, block_on},
+    cluster::{Cluster, NO_BROKER, block_on},
     exit::{Exit, Outcome},
     get_offsets::timed_out,
     kafka_error,
@@ -88,7 +88,19 @@ async fn act(given: &Given) -> Outcome {
         );
     }
     let config = given.last("command-config").or_else(|| given.last("config"));
+    let lists = given.command == "list-endpoints";
+    let of_controllers = given.has("bootstrap-controller");
+    if lists && of_controllers && given.has("include-fenced-brokers") {
+        return Err(Exit::failure(
+            "The option --include-fenced-brokers is only supported with --bootstrap-server option",
+        ));
+    }
     let cluster = Cluster::admin_of(given, config, "listNodes").await;
+    if lists && cluster.as_ref().is_err_and(|exit| exit.sentence() == NO_BROKER) {
+        // No failure for Kafka's tool.
+        output::line(NO_BROKER);
+        return Ok(());
+    }
     let admin = cluster.map_err(|exit| exit.map(timed_out))?.admin_client();
     let failed = |error| Exit::failure(kafka_error::exception(&error));
     match given.command {
@@ -109,30 +121,31 @@ async fn act(given: &Given) -> Outcome {
         }
         _ => {
             let all = admin.describe_brokers(given.has("include-fenced-brokers")).await.map_err(failed)?;
-            list(&all, if given.has("bootstrap-controller") { "controller" } else { "broker" });
+            list(&all, of_controllers);
         }
     }
     Ok(())
 }
 
-fn list(brokers: &[ClusterBroker], kind: &str) {
+fn list(brokers: &[ClusterBroker], are_controllers: bool) {
     let longest = |texts: &mut dyn Iterator<Item = usize>, least: usize| texts.max().unwrap_or(0).max(least);
     let host = longest(&mut brokers.iter().map(|one| one.broker.host.len()), 9);
     let rack = longest(&mut brokers.iter().map(|one| one.broker.rack.as_deref().map_or(0, str::len)), 10);
-    output::line(&format!(
-        "{:<10} {:<host$} {:<10} {:<rack$} {:<10} {:<15}",
-        "ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE"
-    ));
+    let row = |[id, at, port, on_rack, state, kind]: [&str; 6]| {
+        // Controllers are not fenced.
+        let state = if are_controllers { String::new() } else { format!("{state:<10} ") };
+        output::line(&format!("{id:<10} {at:<host$} {port:<10} {on_rack:<rack$} {state}{kind:<15}"));
+    };
+    row(["ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE"]);
     for one in brokers {
         let broker = &one.broker;
-        let state = if one.is_fenced { "fenced" } else { "unfenced" };
-        output::line(&format!(
-            "{:<10} {:<host$} {:<10} {:<rack$} {state:<10} {:<15}",
-            broker.id.to_string(),
-            broker.host,
-            broker.port,
+        row([
+            &broker.id.to_string(),
+            &broker.host,
+            &broker.port.to_string(),
             broker.rack.as_deref().unwrap_or("null"),
-            kind
-        ));
+            if one.is_fenced { "fenced" } else { "unfenced" },
+            if are_controllers { "controller" } else { "broker" },
+        ]);
     }
 }

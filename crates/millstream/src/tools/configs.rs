@@ -136,11 +136,26 @@ async fn act(given: &Given, entity: &Entity) -> Result<(), Failed> {
     if given.has("alter") && entity.kinds.len() != entity.names.len() {
         return Err(Failed::Refused(Exit::failure("An entity name must be specified for every entity type")));
     }
+    if given.has("bootstrap-controller") && needs_broker(given, entity) {
+        return Err(Failed::Thrown(Exit::failure(
+            "java.util.concurrent.ExecutionException: org.apache.kafka.common.errors.UnsupportedEndpointTypeException: This Admin API is not yet supported when communicating directly with the controller quorum.",
+        )));
+    }
     match (given.has("alter"), entity.kind.is_quota()) {
         (true, true) => quotas::alter(given, entity, &admin).await,
         (true, false) => alter(given, entity, &admin).await,
         (false, true) => quotas::describe(entity, &admin).await,
         (false, false) => describe(given, entity, &admin).await,
+    }
+}
+
+/// Whether this is something that controllers are not asked for.
+fn needs_broker(given: &Given, entity: &Entity) -> bool {
+    match given.has("alter") {
+        true => {
+            given.all("add-config").chain(given.all("delete-config")).any(|text| text.contains("SCRAM-SHA-"))
+        }
+        false => matches!(entity.kind, Kind::Topics | Kind::Groups | Kind::ClientMetrics),
     }
 }
 

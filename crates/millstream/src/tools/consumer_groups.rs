@@ -15,10 +15,10 @@ use millstream_types::{ErrorCode, TopicName, TopicPartition};
 use super::{
     cluster::{Cluster, block_on},
     exit::{Exit, Outcome},
-    group_kinds::NO_BROKERS,
+    group_kinds::{NO_BROKERS, check_belonging},
     groups::title,
     kafka_error,
-    options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Flag, Given, HELP, Spec, VERSION},
+    options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Flag, Given, HELP, Spec, VERSION, elements},
     output, run_options,
 };
 
@@ -119,6 +119,7 @@ fn thrown(error: &Error) -> Exit {
 
 fn check(given: &Given) -> Outcome {
     let both = |option: &str, takes: &str| Exit::usage(format!("Option [{option}] {takes}"));
+    check_belonging(given)?;
     if !ACTIONS.iter().any(|action| given.has(action)) {
         return Err(Exit::usage(
             "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, --delete-offsets, --validate-regex",
@@ -248,7 +249,7 @@ const TYPES: [&str; 2] = ["Consumer", "Classic"];
 async fn list(given: &Given, admin: &Admin) -> Outcome {
     let wanted = |option: &'static str, all: &[&'static str], what: &str| -> Outcome<Vec<&'static str>> {
         let Some(list) = given.one(option)?.filter(|list| !list.is_empty()) else { return Ok(Vec::new()) };
-        let found = list.split(',').map(|name| {
+        let found = elements(list).into_iter().map(|name| {
             let name = name.trim();
             all.iter().find(|known| known.eq_ignore_ascii_case(name)).copied()
         });

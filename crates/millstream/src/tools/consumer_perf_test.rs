@@ -53,7 +53,7 @@ pub(super) const SPEC: Spec = Spec {
         HELP,
         VERSION,
     ],
-    examples: &["--bootstrap-server localhost:9092 --topic load --num-records 1000000"],
+    examples: &["--bootstrap-server localhost:9092 --topic load --num-records 100000"],
 };
 
 pub(super) fn run(arguments: &[String]) -> ExitCode {
@@ -62,6 +62,7 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
 
 async fn act(given: &Given) -> Outcome {
     let count_option = if given.has("messages") { "messages" } else { "num-records" };
+    given.forbid("consumer.config", &["command-config"])?;
     let config = given.either("command-config", "consumer.config")?;
     given.require(&["bootstrap-server"])?;
     if given.has("topic") == given.has("include") {
@@ -93,11 +94,14 @@ async fn act(given: &Given) -> Outcome {
     let millis = |option, default| -> Outcome<Duration> {
         Ok(Duration::from_millis(given.number::<u64>(option)?.unwrap_or(default)))
     };
+    let interval = given.number::<i64>("reporting-interval")?.unwrap_or(5000);
+    let interval = u64::try_from(interval).ok().filter(|ms| *ms > 0);
+    let interval = interval.ok_or_else(|| Exit::failure("Reporting interval must be greater than 0."))?;
     let measure = Measure {
-        limit: given.number::<u64>(count_option)?.unwrap_or(0),
+        limit: given.number::<i64>(count_option)?.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
         timeout: millis("timeout", 10_000)?,
-        interval: millis("reporting-interval", 5000)?,
-        format: given.one("date-format")?.unwrap_or(DATE_FORMAT).to_owned(),
+        interval: Duration::from_millis(interval),
+        format: date_format(given.one("date-format")?.unwrap_or(DATE_FORMAT))?,
         detailed: given.has("show-detailed-stats"),
     };
     let mut interrupts = Interrupts::new()?;
@@ -114,6 +118,19 @@ async fn act(given: &Given) -> Outcome {
     drop(consumer.close().await);
     progress.finish(ended);
     Ok(())
+}
+
+/// A pattern of Java's `SimpleDateFormat`, of which the letters that it does not know are refused.
+fn date_format(pattern: &str) -> Outcome<String> {
+    const LETTERS: &str = "GyMdkHmsSEDFwWahKzZYuXL";
+    let mut quoted = false;
+    for letter in pattern.chars() {
+        quoted ^= letter == '\'';
+        if !quoted && letter.is_ascii_alphabetic() && !LETTERS.contains(letter) {
+            return Err(Exit::failure(format!("Illegal pattern character '{letter}'")));
+        }
+    }
+    Ok(pattern.to_owned())
 }
 
 struct Measure {

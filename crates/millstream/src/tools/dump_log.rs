@@ -69,13 +69,12 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
 fn act(given: &Given) -> Outcome {
     given.require(&["files"])?;
     let decoder = Decoder::of(given);
+    let mut strange_class = None;
     let mut contents = given.has("print-data-log") || decoder != Decoder::Text;
     for option in ["key-decoder-class", "value-decoder-class"] {
         contents |= given.has(option);
         if let Some(class) = given.one(option)?.filter(|class| *class != STRING_DECODER) {
-            return Err(Exit::failure(format!(
-                "Failed to load decoder class\nno Java classes can be loaded, {class} neither; built in is {STRING_DECODER}"
-            )));
+            strange_class.get_or_insert(class);
         }
     }
     let options = Options {
@@ -92,7 +91,15 @@ fn act(given: &Given) -> Outcome {
         output::line(&format!("Dumping {file}"));
         let path = Path::new(file);
         let outcome = match path.extension().and_then(|end| end.to_str()).unwrap_or_default() {
-            "log" | "checkpoint" => segment::dump(path, options, &mut findings),
+            "log" | "checkpoint" => {
+                // Kafka's tool loads it only now.
+                if let Some(class) = strange_class.filter(|_| decoder == Decoder::Text) {
+                    return Err(Exit::failure("Failed to load decoder class").because(format!(
+                        "no Java classes can be loaded, {class} neither; built in is {STRING_DECODER}"
+                    )));
+                }
+                segment::dump(path, options, &mut findings)
+            }
             "index" => indexes::offset_index(path, options, &mut findings),
             "timeindex" => indexes::time_index(path, options),
             "snapshot" => indexes::producer_snapshot(path),

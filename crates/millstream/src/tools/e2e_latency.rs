@@ -29,9 +29,15 @@ pub(super) const SPEC: Spec = Spec {
         Flag::new("num-records", "How many records.").takes("COUNT"),
         Flag::new("producer-acks", "1 or all.").takes("ACKS"),
         Flag::new("record-size", "Bytes of a value.").takes("BYTES"),
-        Flag::new("record-key-size", "Bytes of a key.").may_take("BYTES").default("0"),
-        Flag::new("num-headers", "How many headers each record has.").may_take("COUNT").default("0"),
-        Flag::new("record-header-key-size", "Bytes of a header's key.").may_take("BYTES").default("0"),
+        Flag::new("record-key-size", "Bytes of a key.").may_take("BYTES").number("Integer").default("0"),
+        Flag::new("num-headers", "How many headers each record has.")
+            .may_take("COUNT")
+            .number("Integer")
+            .default("0"),
+        Flag::new("record-header-key-size", "Bytes of a header's key.")
+            .may_take("BYTES")
+            .number("Integer")
+            .default("0"),
         Flag::new("record-header-size", "Bytes of a header's value; -1 for none.")
             .may_take("BYTES")
             .number("Integer")

@@ -12,6 +12,8 @@ use super::kafka_error;
 pub(super) struct Exit {
     code: u8,
     text: String,
+    /// What helps further and is no part of what Kafka's tool says: always on standard error.
+    pub(super) more: String,
     /// Whether the tool's options are listed below the sentence.
     pub(super) with_help: bool,
     /// Whether the sentence goes to standard output, where some of Kafka's tools put it.
@@ -23,7 +25,7 @@ pub(super) type Outcome<T = ()> = Result<T, Exit>;
 impl Exit {
     /// Exit code 1, and this on standard error.
     pub(super) fn failure(sentence: impl Into<String>) -> Self {
-        Self { code: 1, text: sentence.into(), with_help: false, on_stdout: false }
+        Self { code: 1, text: sentence.into(), more: String::new(), with_help: false, on_stdout: false }
     }
 
     /// Exit code 1, with what was wrong with the command line, and the tool's options.
@@ -33,11 +35,15 @@ impl Exit {
 
     /// A code with nothing more to say.
     pub(super) fn silent(code: u8) -> Self {
-        Self { code, text: String::new(), with_help: false, on_stdout: false }
+        Self { code, text: String::new(), more: String::new(), with_help: false, on_stdout: false }
     }
 
     pub(super) fn into_stdout(self) -> Self {
         Self { on_stdout: true, ..self }
+    }
+
+    pub(super) fn because(self, reason: impl ToString) -> Self {
+        Self { more: reason.to_string(), ..self }
     }
 
     pub(super) fn code(&self) -> ExitCode {

@@ -5,7 +5,7 @@ use millstream_client::{Admin, GroupListing};
 use super::{
     exit::{Exit, Outcome},
     kafka_error,
-    options::Given,
+    options::{Given, elements},
     output,
 };
 
@@ -19,17 +19,25 @@ pub(super) async fn all(admin: &Admin, kind: &str) -> Outcome<Vec<GroupListing>>
     Ok(groups)
 }
 
+/// Options that describe a group go with `--describe` alone, except for `--state`, which also chooses what is
+/// listed. joptsimple finds that out before the tool looks at anything else.
+pub(super) fn check_belonging(given: &Given) -> Outcome {
+    given.need(&[
+        ("members", &["describe"]),
+        ("offsets", &["describe"]),
+        ("state", &["describe", "list"]),
+        ("verbose", &["describe"]),
+    ])
+}
+
 /// The states that are asked for; none for all.
-pub(super) fn states(
-    given: &Given,
-    known: &[&'static str],
-    refuse: impl FnOnce(String) -> Exit,
-) -> Outcome<Vec<&'static str>> {
+pub(super) fn states(given: &Given, known: &[&'static str]) -> Outcome<Vec<&'static str>> {
     let Some(list) = given.one("state")?.filter(|list| !list.is_empty()) else { return Ok(Vec::new()) };
     let named = |name: &str| known.iter().copied().find(|known| known.eq_ignore_ascii_case(name.trim()));
-    let found: Option<Vec<&str>> = list.split(',').map(named).collect();
-    found
-        .ok_or_else(|| refuse(format!("Invalid state list '{list}'. Valid states are: {}", known.join(", "))))
+    let found: Option<Vec<&str>> = elements(list).into_iter().map(named).collect();
+    found.ok_or_else(|| {
+        Exit::usage(format!("Invalid state list '{list}'. Valid states are: {}", known.join(", ")))
+    })
 }
 
 pub(super) async fn list(given: &Given, kind: &str, states: &[&str], admin: &Admin) -> Outcome {

@@ -8,8 +8,14 @@ use serde_json::Value;
 use super::exit::{Exit, Outcome};
 
 pub(super) fn read_text(path: &str) -> Outcome<String> {
-    let failed = |error: std::io::Error| Exit::failure(format!("Unable to read file {path}\n{error}"));
+    let failed = |error: std::io::Error| Exit::failure(format!("Unable to read file {path}")).because(error);
     fs::read_to_string(path).map_err(failed)
+}
+
+/// What a file says, if it is JSON at all. Where it is not, Kafka tells in a Java library's own words.
+pub(super) fn parse(text: &str) -> Outcome<Value> {
+    serde_json::from_str(text)
+        .map_err(|error| Exit::failure("The input string is not a valid JSON").because(error))
 }
 
 /// A field that must be there.

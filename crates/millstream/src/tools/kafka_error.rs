@@ -201,11 +201,21 @@ fn of_security_code(code: ErrorCode) -> (&'static str, &'static str) {
     }
 }
 
-/// What somebody may not do.
+/// What somebody may not do, or not there.
 fn of_refused_code(code: ErrorCode) -> (&'static str, &'static str) {
     match code {
         ErrorCode::TopicAuthorizationFailed => ("TopicAuthorizationException", "Topic authorization failed."),
         ErrorCode::GroupAuthorizationFailed => ("GroupAuthorizationException", "Group authorization failed."),
+        ErrorCode::MismatchedEndpointType => {
+            ("MismatchedEndpointTypeException", "The request was sent to an endpoint of the wrong type.")
+        }
+        ErrorCode::UnsupportedEndpointType => {
+            ("UnsupportedEndpointTypeException", "This endpoint type is not supported yet.")
+        }
+        ErrorCode::DuplicateVoter => {
+            ("DuplicateVoterException", "The voter is already part of the set of voters.")
+        }
+        ErrorCode::VoterNotFound => ("VoterNotFoundException", "The voter is not part of the set of voters."),
         ErrorCode::ClusterAuthorizationFailed => {
             ("ClusterAuthorizationException", "Cluster authorization failed.")
         }

@@ -1,8 +1,10 @@
 //! `kafka-metadata-quorum`: how the metadata quorum is doing (`MetadataQuorumCommand`).
 
+mod voters;
+
 use std::process::ExitCode;
 
-use millstream_client::{Quorum, QuorumReplica};
+use millstream_client::{Admin, Quorum, QuorumReplica};
 use millstream_types::{BrokerId, TimestampMs};
 
 use super::{
@@ -18,6 +20,8 @@ use super::{
 };
 use crate::command::time;
 
+const DRY_RUN: Flag = Flag::new("dry-run", "Only say what would be done.");
+
 pub(super) const GRAMMAR: Grammar = Grammar {
     name: "kafka-metadata-quorum",
     summary: "Tells how the metadata quorum of a cluster is doing.",
@@ -27,17 +31,46 @@ pub(super) const GRAMMAR: Grammar = Grammar {
         Flag::new("command-config", "A Java properties file with the client's configuration.").takes("FILE"),
     ],
     groups: &[Group { names: &["bootstrap-server", "bootstrap-controller"], required: true }],
-    verbs: &[Verb {
-        name: "describe",
-        help: "Show the leader and the replicas.",
-        flags: &[
-            Flag::new("status", "Leader, high watermark, voters and observers."),
-            Flag::new("replication", "How far each replica is."),
-            Flag::new("human-readable", "With --replication: times as how long ago."),
-        ],
-        groups: &[],
-    }],
-    examples: &["--bootstrap-server localhost:9092 describe --status"],
+    verbs: &[
+        Verb {
+            name: "describe",
+            help: "Show the leader and the replicas.",
+            flags: &[
+                Flag::new("status", "Leader, high watermark, voters and observers."),
+                Flag::new("replication", "How far each replica is."),
+                Flag::new("human-readable", "With --replication: times as how long ago."),
+            ],
+            groups: &[],
+        },
+        Verb {
+            name: "add-controller",
+            help: "Let a controller vote; --command-config is its own server.properties, on its own machine.",
+            flags: &[DRY_RUN],
+            groups: &[],
+        },
+        Verb {
+            name: "remove-controller",
+            help: "Let a controller vote no more.",
+            flags: &[
+                Flag::new("controller-directory-id", "The directory.id of its meta.properties.")
+                    .short('d')
+                    .takes("ID")
+                    .required(),
+                Flag::new("controller-id", "Its node.id.")
+                    .short('i')
+                    .takes("ID")
+                    .number("Integer")
+                    .required(),
+                DRY_RUN,
+            ],
+            groups: &[],
+        },
+    ],
+    examples: &[
+        "--bootstrap-server localhost:9092 describe --status",
+        "--bootstrap-server localhost:9092 describe --replication --human-readable",
+        "--bootstrap-controller localhost:9093 remove-controller -i 3 -d JEXY6aqzQY-32P5TStzaFg --dry-run",
+    ],
     help_code: 0,
 };
 
@@ -46,8 +79,12 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
 }
 
 async fn act(given: &Given) -> Outcome {
-    let cluster = Cluster::admin_of(given, given.last("command-config"), "listNodes").await;
-    let admin = cluster.map_err(|exit| exit.map(timed_out))?.admin_client();
+    match given.command {
+        "add-controller" => return voters::add(given).await,
+        "remove-controller" => return voters::remove(given).await,
+        _ => {}
+    }
+    let admin = connect(given, "listNodes").await?;
     match (given.has("status"), given.has("replication")) {
         (true, true) => {
             return Err(Exit::failure(
@@ -75,6 +112,11 @@ async fn act(given: &Given) -> Outcome {
         replication(&quorum, given.has("human-readable"));
     }
     Ok(())
+}
+
+async fn connect(given: &Given, call: &str) -> Outcome<Admin> {
+    let cluster = Cluster::admin_of(given, given.last("command-config"), call).await;
+    Ok(cluster.map_err(|exit| exit.map(timed_out))?.admin_client())
 }
 
 fn status(cluster_id: &str, quorum: &Quorum) {

@@ -10,7 +10,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use millstream_metadata::Image;
 use millstream_record::{BatchHeader, RecordBatch, kraft};
 
@@ -56,8 +56,10 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
         Err(exit) => Err(exit),
         Ok(Parsed::Help(text)) => {
             output::bytes(text.as_bytes());
-            Ok(())
+            Err(Exit::silent(GRAMMAR.help_code))
         }
+        // Kafka's has no --version.
+        Ok(Parsed::Version) => Ok(()),
         Ok(Parsed::Given(given)) => act(given.last("snapshot").unwrap_or_default(), command),
     };
     super::finish(outcome, String::new)
@@ -103,7 +105,10 @@ fn load(path: &str) -> Result<Node> {
     let (mut position, mut end, mut epoch, mut timestamp) = (0, -1, -1, -1);
     while position < length {
         // What a running broker has written only half is not there yet.
-        let Ok(batch) = log::next_batch(&mut reader, length - position)? else { break };
+        let Ok(batch) = log::next_batch(&mut reader, length - position)? else {
+            ensure!(position > 0, "{path} is neither a snapshot nor a piece of the metadata log");
+            break;
+        };
         position += batch.len() as u64;
         let header = BatchHeader::parse(&batch)?;
         end = header.last_offset().0;

@@ -71,6 +71,8 @@ use crate::completion::Hints;
 
 /// The Kafka whose tools these are.
 const KAFKA_VERSION: &str = "4.3.1";
+/// The commit that it was built from, which some of its tools tell.
+const KAFKA_COMMIT: &str = "26b251a451ce941d";
 
 struct Tool {
     name: &'static str,
@@ -200,6 +202,10 @@ fn run_verbs(
                 code => Err(Exit::silent(code)),
             }
         }
+        Ok(Parsed::Version) => {
+            output::line(&format!("{KAFKA_VERSION} (Commit:{KAFKA_COMMIT})"));
+            Ok(())
+        }
         Ok(Parsed::Given(given)) => work(&given),
     };
     finish(outcome, String::new)
@@ -218,6 +224,9 @@ fn finish(outcome: Outcome, help: impl FnOnce() -> String) -> ExitCode {
         output::say(exit.sentence());
     }
     output::flush();
+    if !exit.more.is_empty() {
+        output::say(&format!("  {}", exit.more));
+    }
     if exit.with_help {
         output::say_part(&format!("\n{}", help()));
     }

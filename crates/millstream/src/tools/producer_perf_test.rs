@@ -10,8 +10,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use millstream_client::{Producer, ProducerRecord};
-use millstream_types::TopicName;
+use millstream_client::{Error, Producer, ProducerRecord};
+use millstream_types::{TopicName, Uuid};
 use parking_lot::Mutex;
 
 use self::stats::Stats;
@@ -48,8 +48,13 @@ pub(super) const GRAMMAR: Grammar = Grammar {
         Flag::new("command-config", "A Java properties file of the same.").takes("FILE"),
         Flag::new("producer.config", "").takes("FILE").hidden(),
         Flag::new("print-metrics", "").hidden(),
-        Flag::new("transactional-id", "").takes("ID").hidden(),
-        Flag::new("transaction-duration-ms", "").takes("MS").number("Long").hidden(),
+        Flag::new("transactional-id", "Write in transactions under this id.").takes("ID"),
+        Flag::new(
+            "transaction-duration-ms",
+            "How long a transaction goes on [default: 3000]; without an id one is made up.",
+        )
+        .takes("MS")
+        .number("Long"),
         Flag::new("warmup-records", "So many records at first are not counted in the last line.")
             .takes("COUNT")
             .number("Long")
@@ -62,10 +67,14 @@ pub(super) const GRAMMAR: Grammar = Grammar {
     groups: &[Group { names: &["record-size", "payload-file", "payload-monotonic"], required: true }],
     verbs: &[],
     examples: &[
-        "--bootstrap-server localhost:9092 --topic load --num-records 1000000 --record-size 100 --throughput -1",
+        "--bootstrap-server localhost:9092 --topic load --num-records 100000 --record-size 100 --throughput -1",
     ],
-    help_code: 0,
+    help_code: 1,
 };
+
+/// In front of the records of every batch.
+const BATCH_HEADER_BYTES: usize = 61;
+const TRANSACTION_DURATION: Duration = Duration::from_millis(3000);
 
 pub(super) fn run(arguments: &[String]) -> ExitCode {
     if arguments.is_empty() {
@@ -84,13 +93,10 @@ fn number<T: std::str::FromStr>(given: &Given, name: &'static str) -> Option<T> 
 }
 
 async fn act(given: &Given) -> Outcome {
-    let properties = properties(given)?;
-    if given.has("transactional-id") || given.has("transaction-duration-ms") {
-        return Err(Exit::failure("transactions are not supported by this tool yet"));
-    }
+    let mut properties = properties(given)?;
+    let (count, warmup) = checked(given)?;
+    let transaction = transaction(given, &mut properties)?;
     let payloads = Payloads::of(given)?;
-    let count: u64 = number(given, "num-records").unwrap_or(0);
-    let warmup: u64 = number(given, "warmup-records").unwrap_or(0);
     if warmup > 0 {
         output::line(&format!(
             "Warmup first {warmup} records. Steady state results will print after the complete test summary."
@@ -103,12 +109,27 @@ async fn act(given: &Given) -> Outcome {
     let producer = Arc::new(Producer::new(cluster.client.clone(), cluster.producer.clone())?);
     let stats = Arc::new(Mutex::new(Stats::new(count, warmup, interval)));
     let throughput: f64 = number(given, "throughput").unwrap_or(-1.0);
+    if transaction.is_some() {
+        producer.init_transactions().await?;
+    }
+    let mut open: Option<Instant> = None;
     let started = Instant::now();
     for index in 0..count {
         let value = payloads.get(index);
         let bytes = value.len();
+        if transaction.is_some() && open.is_none() {
+            producer.begin_transaction()?;
+            open = Some(Instant::now());
+        }
         let sent = Instant::now();
-        let delivery = producer.send(ProducerRecord::new(topic.clone(), None, Some(value))).await?;
+        let delivery = match producer.send(ProducerRecord::new(topic.clone(), None, Some(value))).await {
+            Ok(delivery) => delivery,
+            Err(Error::RecordTooLarge { bytes, limit }) => {
+                tell_too_large(bytes, limit);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let stats = Arc::clone(&stats);
         tokio::spawn(async move {
             match delivery.await {
@@ -116,6 +137,10 @@ async fn act(given: &Given) -> Outcome {
                 Err(error) => output::say(&format!("ERROR a record was not written: {error}")),
             }
         });
+        if open.is_some_and(|since| Some(since.elapsed()) >= transaction) {
+            producer.commit_transaction().await?;
+            open = None;
+        }
         if throughput > 0.0 {
             let due = started + Duration::from_secs_f64((index + 1) as f64 / throughput);
             tokio::time::sleep_until(due.into()).await;
@@ -123,7 +148,10 @@ async fn act(given: &Given) -> Outcome {
             tokio::task::yield_now().await;
         }
     }
-    producer.flush().await?;
+    match open {
+        Some(_) => producer.commit_transaction().await?,
+        None => producer.flush().await?,
+    }
     // The last of them have met their fate; let those who noted it finish.
     while Arc::strong_count(&stats) > 1 {
         tokio::task::yield_now().await;
@@ -132,10 +160,48 @@ async fn act(given: &Given) -> Outcome {
     Ok(())
 }
 
+/// A record that is too large is told of and not counted, as in Kafka, whose estimate has the batch's header in it.
+fn tell_too_large(bytes: usize, limit: usize) {
+    output::say(&format!(
+        "org.apache.kafka.common.errors.RecordTooLargeException: The message is {} bytes when serialized which is larger than {limit}, which is the value of the max.request.size configuration.",
+        bytes + BATCH_HEADER_BYTES
+    ));
+}
+
+/// How many records, and how many of them at first do not count.
+fn checked(given: &Given) -> Outcome<(u64, u64)> {
+    for name in ["num-records", "transaction-duration-ms", "reporting-interval"] {
+        if number::<i64>(given, name).is_some_and(|number| number <= 0) {
+            return Err(GRAMMAR.error(&format!("--{name} should be greater than zero.")));
+        }
+    }
+    let (count, warmup): (u64, u64) =
+        (number(given, "num-records").unwrap_or(0), number(given, "warmup-records").unwrap_or(0));
+    if warmup >= count {
+        return Err(GRAMMAR.error(
+            "The value for --warmup-records must be strictly fewer than the number of records in the test, --num-records.",
+        ));
+    }
+    Ok((count, warmup))
+}
+
+/// How long a transaction goes on, if there are to be any.
+fn transaction(given: &Given, properties: &mut Properties) -> Outcome<Option<Duration>> {
+    if let Some(id) = given.last("transactional-id") {
+        properties.set("transactional.id", id);
+    }
+    let asked = number(given, "transaction-duration-ms").map(Duration::from_millis);
+    if properties.get("transactional.id").is_none() && asked.is_none() {
+        return Ok(None);
+    }
+    properties.set_default("transactional.id", format!("performance-producer-{}", Uuid::random()));
+    Ok(Some(asked.unwrap_or(TRANSACTION_DURATION)))
+}
+
 fn properties(given: &Given) -> Outcome<Properties> {
     for (new, old) in [("command-property", "producer-props"), ("command-config", "producer.config")] {
         if given.has(new) && given.has(old) {
-            return Err(GRAMMAR.error(&format!("--{old} and --{new} cannot be specified together.")));
+            return Err(GRAMMAR.error(&format!("--{new} and --{old} cannot be specified together.")));
         }
         if given.has(old) {
             output::line(&format!(
@@ -178,15 +244,24 @@ impl Payloads {
             return Ok(Self::Numbers);
         }
         if let Some(path) = given.last("payload-file") {
-            let text = fs::read_to_string(path)
-                .map_err(|error| Exit::failure(super::properties::unreadable(path, &error)))?;
+            let shown = std::path::absolute(path)?;
+            output::line(&format!("Reading payloads from: {}", shown.display()));
+            let refused = || Exit::failure("File does not exist or empty file provided.");
+            let text = fs::read_to_string(path).map_err(|error| refused().because(error))?;
             if text.is_empty() {
-                return Err(Exit::failure(format!("File does not exist or empty file provided: {path}")));
+                return Err(refused());
             }
             let delimiter =
                 given.last("payload-delimiter").unwrap_or("\n").replace("\\n", "\n").replace("\\t", "\t");
-            let payloads = text.split(delimiter.as_str()).filter(|text| !text.is_empty());
-            return Ok(Self::File(payloads.map(|text| Bytes::copy_from_slice(text.as_bytes())).collect()));
+            let payloads = text.split(delimiter.as_str()).filter(|text| !text.trim().is_empty());
+            let payloads: Vec<Bytes> = payloads.map(|text| Bytes::copy_from_slice(text.as_bytes())).collect();
+            output::line(&format!("Number of records read: {}", payloads.len()));
+            return match payloads.is_empty() {
+                true => {
+                    Err(Exit::failure("No payload file, record size or payload-monotonic option provided."))
+                }
+                false => Ok(Self::File(payloads)),
+            };
         }
         let size: usize = match number::<i64>(given, "record-size") {
             Some(size) if size > 0 => usize::try_from(size).unwrap_or(usize::MAX),

@@ -13,7 +13,12 @@ pub(super) struct Properties(BTreeMap<String, String>);
 impl Properties {
     /// Reads a file as `java.util.Properties` does. In failures first the path, as the JVM says it.
     pub(super) fn read(path: &str) -> Outcome<Self> {
-        let failed = |error: std::io::Error| Exit::failure(unreadable(path, &error));
+        let failed = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Exit::failure(unreadable(path, &error)).because("there is no such file")
+            }
+            _ => Exit::failure(unreadable(path, &error)),
+        };
         let file = File::open(path).map_err(failed)?;
         if file.metadata().map_err(failed)?.is_dir() {
             return Err(Exit::failure("Is a directory"));

@@ -84,8 +84,8 @@ const ACTIONS: [(&str, &[&str], &[&str]); 5] = [
         ],
     ),
     ("verify", &["reassignment-json-file"], &["preserve-throttles"]),
-    ("cancel", &["reassignment-json-file"], &["preserve-throttles", "timeout"]),
-    ("list", &[], &[]),
+    ("cancel", &["reassignment-json-file"], &["bootstrap-controller", "preserve-throttles", "timeout"]),
+    ("list", &[], &["bootstrap-controller"]),
 ];
 
 pub(super) fn run(arguments: &[String]) -> ExitCode {
@@ -114,7 +114,7 @@ fn check(given: &Given) -> Outcome<&'static str> {
         _ => {}
     }
     given.require(required)?;
-    let always = ["bootstrap-server", "bootstrap-controller", "command-config", *action];
+    let always = ["bootstrap-server", "command-config", *action];
     let known = |name: &str| always.contains(&name) || required.contains(&name) || permitted.contains(&name);
     match SPEC.flags.iter().find(|flag| given.has(flag.name) && !known(flag.name)) {
         Some(flag) => {
@@ -148,9 +148,6 @@ fn plural(text: &str, count: usize) -> String {
 }
 
 async fn act(given: &Given, action: &str) -> Outcome {
-    if given.has("bootstrap-controller") && matches!(action, "generate" | "verify" | "execute" | "list") {
-        return Err(wrong("The --bootstrap-controller option is not supported with these action."));
-    }
     let mut properties = Properties::read_if_given(given.one("command-config")?).map_err(as_wrong)?;
     properties.set_default("client.id", "reassign-partitions-tool");
     // Files are judged before anybody is asked for anything.

@@ -46,7 +46,9 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
     // Options of the JVM's stand before the class.
     let mut words = arguments.iter().skip_while(|word| word.starts_with('-'));
     let Some(class) = words.next() else {
-        output::line("USAGE: kafka-run-class CLASS OPTIONS\n\nclasses:");
+        output::line(
+            "USAGE: kafka-run-class CLASS OPTIONS\n\nexamples:\n  kafka-run-class org.apache.kafka.tools.GetOffsetShell --bootstrap-server localhost:9092\n\nclasses:",
+        );
         let mut listed: Vec<&str> = available().map(|(class, _)| class).collect();
         listed.sort_unstable();
         for class in listed {

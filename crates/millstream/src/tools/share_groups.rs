@@ -10,7 +10,7 @@ use millstream_client::Error;
 use super::{
     cluster::{Cluster, block_on},
     exit::{Exit, Outcome},
-    group_kinds::{NO_BROKERS, all, list, states},
+    group_kinds::{NO_BROKERS, all, check_belonging, list, states},
     kafka_error,
     options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Flag, Given, HELP, Spec, VERSION},
     output, run_options,
@@ -68,9 +68,10 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
         |exit| exit,
         |given| {
             check(given)?;
-            let states = states(given, &STATES, Exit::failure)?;
+            let states = states(given, &STATES)?;
             block_on(async { Ok(act(given, &states).await) })?.or_else(|exit| {
-                if exit.with_help {
+                // What has been said where it went wrong is a failure.
+                if exit.with_help || exit.sentence().is_empty() {
                     return Err(exit);
                 }
                 // Kafka's tool ends well whatever it was that failed.
@@ -94,6 +95,7 @@ fn thrown(error: &Error) -> Exit {
 
 fn check(given: &Given) -> Outcome {
     let refuse = |option: &str, takes: &str| Err(Exit::usage(format!("Option [{option}] {takes}")));
+    check_belonging(given)?;
     given.require(&["bootstrap-server"])?;
     let some_group = given.has("group") || given.has("all-groups");
     if given.has("describe") {
@@ -129,6 +131,15 @@ fn check(given: &Given) -> Outcome {
         }
         if !given.has("group") {
             return refuse("reset-offsets", "takes the option: [group]");
+        }
+        if !given.has("topic") && !given.has("all-topics") {
+            return refuse("reset-offsets", "takes one of these options: [all-topics], [topic]");
+        }
+        if !SCENARIOS.iter().any(|scenario| given.has(scenario)) {
+            return refuse(
+                "reset-offsets",
+                "takes one of these options: [to-datetime], [to-earliest], [to-latest]",
+            );
         }
         for scenario in SCENARIOS {
             let others = SCENARIOS.map(|other| if other == scenario { "" } else { other });

@@ -10,7 +10,7 @@ use millstream_client::Error;
 use super::{
     cluster::{Cluster, block_on},
     exit::{Exit, Outcome},
-    group_kinds::{NO_BROKERS, all, list, states},
+    group_kinds::{NO_BROKERS, all, check_belonging, list, states},
     kafka_error,
     options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Flag, Given, HELP, Spec, VERSION},
     output, run_options,
@@ -88,7 +88,7 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
         |exit| exit,
         |given| {
             check(given)?;
-            let states = states(given, &STATES, Exit::usage)?;
+            let states = states(given, &STATES)?;
             block_on(async { Ok(act(given, &states).await) })?.inspect_err(|exit| {
                 if !exit.with_help {
                     // What goes wrong on the way is said on standard output as well.
@@ -107,11 +107,7 @@ fn thrown(error: &Error) -> Exit {
 }
 
 fn check(given: &Given) -> Outcome {
-    if ACTIONS.iter().filter(|action| given.has(action)).count() != 1 {
-        return Err(Exit::usage(
-            "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, or --delete-offsets.",
-        ));
-    }
+    check_belonging(given)?;
     let refuse = |option: &str, takes: &str| Err(Exit::usage(format!("Option [{option}] {takes}")));
     given.require(&["bootstrap-server"])?;
     let some_group = given.has("group") || given.has("all-groups");
@@ -158,8 +154,14 @@ fn check(given: &Given) -> Outcome {
     } else if given.has("dry-run") || given.has("execute") {
         return Err(Exit::usage("Only Option [reset-offsets] accepts [execute] or [dry-run]"));
     }
-    given.forbid("list", &["members", "offsets"])?;
-    given.forbid("group", &["all-groups"])
+    given.forbid("group", &["all-groups", "list"])?;
+    given.forbid("input-topic", &["list", "describe"])?;
+    if ACTIONS.iter().filter(|action| given.has(action)).count() != 1 {
+        return Err(Exit::usage(
+            "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, or --delete-offsets.",
+        ));
+    }
+    Ok(())
 }
 
 fn check_reset(given: &Given, some_group: bool) -> Outcome {

@@ -12,7 +12,7 @@ use millstream_client::{
 use millstream_types::{BrokerId, ErrorCode, PartitionId, TopicName, Uuid};
 
 use super::{
-    cluster::{Cluster, block_on},
+    cluster::{Cluster, block_on, without_answer},
     exit::{Exit, Outcome},
     options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Flag, Given, HELP, Spec, VERSION},
     output,
@@ -149,7 +149,7 @@ async fn act(given: &Given) -> Outcome {
     let call = if given.has("create") { "createTopics" } else { "listTopics" };
     let cluster = Cluster::admin(bootstrap, config, call)
         .await
-        .map_err(|exit| if exit.sentence().starts_with("Timed out") { failed(exit) } else { exit })?;
+        .map_err(|exit| if without_answer(&exit) { failed(exit) } else { exit })?;
     let admin = cluster.admin_client();
     let work = async {
         if given.has("create") {

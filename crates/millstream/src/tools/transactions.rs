@@ -17,7 +17,7 @@ use super::{
         Flag, Given,
         argparse::{Grammar, Verb},
     },
-    output, run_verbs, table,
+    run_verbs, table,
 };
 use crate::command::time;
 
@@ -112,12 +112,6 @@ pub(super) const GRAMMAR: Grammar = Grammar {
 const BATCH: usize = 500;
 
 pub(super) fn run(arguments: &[String]) -> ExitCode {
-    // argparse4j answers this one before it misses anything else.
-    if arguments.first().is_some_and(|first| ["-v", "--version"].contains(&first.as_str())) {
-        output::line(super::KAFKA_VERSION);
-        output::flush();
-        return ExitCode::SUCCESS;
-    }
     run_verbs(&GRAMMAR, arguments, |exit| exit, |given| block_on(act(given)))
 }
 

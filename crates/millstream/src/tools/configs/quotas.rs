@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use millstream_client::{Admin, QuotaEntity, QuotaMatch, ScramMechanism};
+use millstream_types::ErrorCode;
 
 use super::{
     Failed, completed,
@@ -50,6 +51,8 @@ pub(super) async fn describe(entity: &Entity, admin: &Admin) -> Result<(), Faile
     let users = (!entity.names.is_empty()).then_some(&entity.names[..]);
     for (user, result) in admin.describe_scram_credentials(users).await? {
         output::line(&match result {
+            // Kafka's client does not even tell of those.
+            Err(error) if error.code() == Some(ErrorCode::ResourceNotFound) => continue,
             Ok(infos) => {
                 let infos: Vec<String> = infos
                     .iter()

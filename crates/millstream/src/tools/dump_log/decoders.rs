@@ -63,7 +63,7 @@ impl Decoder {
             }
             Self::Metadata => Decoded {
                 key: None,
-                payload: Some(match log::metadata_record(record.value.clone().unwrap_or_default()) {
+                payload: Some(match metadata(record.value.clone().unwrap_or_default()) {
                     Ok(decoded) => decoded.to_string(),
                     Err(error) => format!("Error at {offset}, skipping. {error}"),
                 }),
@@ -84,6 +84,21 @@ impl Decoder {
                 coordinator(log, offset, key, record.value.clone())
             }
         })
+    }
+}
+
+fn metadata(value: Bytes) -> Result<Value> {
+    check_frame(&mut Reader::new(value.clone()))?;
+    log::metadata_record(value)
+}
+
+/// The version of the frame around records of metadata, of the cluster's and of tiered storage's.
+fn check_frame(reader: &mut Reader) -> Result<()> {
+    match reader.uvarint()? {
+        FRAME_VERSION => Ok(()),
+        version => bail!(
+            "Could not deserialize metadata record due to unknown frame version {version}(only frame version {FRAME_VERSION} is supported)"
+        ),
     }
 }
 
@@ -299,10 +314,7 @@ fn epochs(all: impl Iterator<Item = (i32, i64)>) -> String {
 
 fn remote(value: Bytes) -> Result<String> {
     let mut reader = Reader::new(value);
-    let frame = reader.uvarint()?;
-    if frame != FRAME_VERSION {
-        bail!("frame version {frame} is not {FRAME_VERSION}");
-    }
+    check_frame(&mut reader)?;
     let kind = reader.uvarint()?;
     let version = i16::try_from(reader.uvarint()?)?;
     Ok(match kind {

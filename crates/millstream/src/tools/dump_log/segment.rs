@@ -130,7 +130,13 @@ fn print_record(batch: &RecordBatch, record: &Record, options: Options) -> Resul
         }
     }
     if options.contents && !is_control {
-        let Decoded { key, payload } = options.decoder.decode(batch.offset_of(record), record)?;
+        // What is known of a record is shown, even if it cannot be opened.
+        let decoded = options.decoder.decode(batch.offset_of(record), record);
+        let Decoded { key, payload } = decoded.inspect_err(|_| {
+            if !options.skip_record_metadata {
+                output::bytes(line.as_bytes());
+            }
+        })?;
         if let Some(key) = key {
             line += &format!("{prefix}key: {key}");
             prefix = " ";

@@ -39,6 +39,7 @@ pub(in crate::tools) struct Grammar {
 pub(in crate::tools) enum Parsed {
     Given(Given),
     Help(String),
+    Version,
 }
 
 const HELP_FLAG: Flag = Flag::new("help", "Show this.").short('h');
@@ -66,8 +67,11 @@ impl Grammar {
             // Behind a sub-command its own options come first.
             let known = verb.map_or(self.flags, |verb| verb.flags);
             let (flag, inline) = self.find(known, &argument)?;
-            if flag.name == "help" {
-                return Ok(Parsed::Help(self.help(verb)));
+            match flag.name {
+                "help" => return Ok(Parsed::Help(self.help(verb))),
+                // Of no tool's sub-commands, and answered before anything is missed.
+                "version" => return Ok(Parsed::Version),
+                _ => {}
             }
             self.take(&mut given, flag, inline, &mut left)?;
         }
@@ -206,8 +210,15 @@ impl Grammar {
         ))
     }
 
+    /// By what the tool is started: what argparse4j is told of in Kafka is not always that.
+    fn called(&self) -> String {
+        let name = self.name.trim_end_matches(".sh");
+        if name.starts_with("kafka-") { name.to_owned() } else { format!("kafka-{name}") }
+    }
+
     fn help(&self, verb: Option<&Verb>) -> String {
-        let mut text = format!("{}\n\nusage: {}", self.summary, self.name);
+        let called = self.called();
+        let mut text = format!("{}\n\nusage: {called}", self.summary);
         match verb {
             Some(verb) => write!(text, " {} OPTIONS\n\n{}\n\n", verb.name, verb.help),
             None if self.verbs.is_empty() => write!(text, " OPTIONS\n\n"),
@@ -227,7 +238,7 @@ impl Grammar {
         if !self.examples.is_empty() {
             text += "\nexamples:\n";
             for example in self.examples {
-                text += &format!("  {} {example}\n", self.name);
+                text += &format!("  {called} {example}\n");
             }
         }
         text
@@ -257,6 +268,7 @@ mod tests {
         flags: &[
             Flag::new("bootstrap-server", "").takes("B"),
             Flag::new("bootstrap-controller", "").takes("B"),
+            Flag::new("version", ""),
         ],
         groups: &[Group { names: &["bootstrap-server", "bootstrap-controller"], required: true }],
         verbs: &[Verb {
@@ -277,6 +289,7 @@ mod tests {
         match GRAMMAR.parse(&words) {
             Ok(Parsed::Given(given)) => Ok(given),
             Ok(Parsed::Help(text)) => Err(text),
+            Ok(Parsed::Version) => Err("version".to_owned()),
             Err(exit) => Err(exit.sentence().lines().nth(1).unwrap_or_default().to_owned()),
         }
     }
@@ -309,5 +322,7 @@ mod tests {
             assert_eq!(parse(line).unwrap_err(), format!("kafka-test: error: {sentence}"), "{line}");
         }
         assert!(parse("describe -h").unwrap_err().contains("usage: kafka-test describe"));
+        assert_eq!(parse("--bootstrap-server x --version frob").unwrap_err(), "version");
+        assert!(parse("describe --version").unwrap_err().ends_with("unrecognized arguments: '--version'"));
     }
 }

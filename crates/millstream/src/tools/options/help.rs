@@ -14,7 +14,8 @@ impl Spec {
         if !self.examples.is_empty() {
             text += "\nexamples:\n";
             for example in self.examples {
-                text += &format!("  {} {example}\n", self.name);
+                text += format!("  {} {example}", self.name).trim_end();
+                text.push('\n');
             }
         }
         text

@@ -60,8 +60,12 @@ fn unrecognized(argument: &str, name: &str) -> Exit {
     Exit::failure(format!("{name} is not a recognized option"))
 }
 
+/// A number that may be left out is left out where no number follows, even if it is no option either.
 fn is_value(next: &str, flag: &Flag) -> bool {
-    option_token(next).is_none() || (flag.number.is_some() && next.parse::<i64>().is_ok())
+    match flag.number {
+        Some(_) => next.parse::<i64>().is_ok(),
+        None => option_token(next).is_none(),
+    }
 }
 
 #[cfg(test)]
@@ -105,6 +109,8 @@ mod tests {
         assert!(given.has("state") && given.has("list") && given.one("state").unwrap().is_none());
         assert_eq!(parse("--state Stable").unwrap().one("state").unwrap(), Some("Stable"));
         assert_eq!(parse("--timeout -5").unwrap().number("timeout").unwrap(), Some(-5));
+        let word = parse("--timeout soon").unwrap();
+        assert_eq!((word.number::<i64>("timeout").unwrap(), word.rest.len()), (None, 1));
     }
 
     #[test]

@@ -93,6 +93,19 @@ pub(super) const COMMAND_CONFIG: Flag =
 pub(super) const HELP: Flag = Flag::new("help", "Show this.");
 pub(super) const VERSION: Flag = Flag::new("version", "Show the version of Kafka that this tool follows.");
 
+/// What a list is made of, as Java's `split(",")` sees it: nothing behind the last comma is no element.
+pub(super) fn elements(list: &str) -> Vec<&str> {
+    let mut all: Vec<&str> = list.split(',').collect();
+    while all.len() > 1 && all.last().is_some_and(|last| last.is_empty()) {
+        all.pop();
+    }
+    // Commas alone leave nothing at all, no text at all leaves an empty element.
+    if !list.is_empty() && all == [""] {
+        all.clear();
+    }
+    all
+}
+
 /// One tool's command line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spec {
@@ -197,6 +210,20 @@ impl Given {
         }
     }
 
+    /// Each of these only beside one of those that it belongs to.
+    pub(super) fn need(&self, rules: &[(&str, &[&str])]) -> Outcome {
+        let lost =
+            |(name, beside): &&(&str, &[&str])| self.has(name) && !beside.iter().any(|one| self.has(one));
+        let lost: Vec<&str> = rules.iter().filter(lost).map(|(name, _)| *name).collect();
+        match lost.is_empty() {
+            true => Ok(()),
+            false => Err(Exit::failure(format!(
+                "Option(s) [{}] are unavailable given other options on the command line",
+                lost.join(", ")
+            ))),
+        }
+    }
+
     /// An old spelling beside the new one is one too many; returns the one that is there.
     pub(super) fn either(&self, new: &'static str, old: &'static str) -> Outcome<&'static str> {
         if self.has(new) && self.has(old) {
@@ -205,4 +232,11 @@ impl Given {
         }
         Ok(if self.has(old) { old } else { new })
     }
+}
+
+#[test]
+fn lists_are_split_as_in_java() {
+    assert_eq!(elements("a,,b,,"), ["a", "", "b"]);
+    assert_eq!(elements(""), [""]);
+    assert!(elements(",,").is_empty());
 }

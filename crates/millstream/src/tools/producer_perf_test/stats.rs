@@ -42,7 +42,8 @@ impl Window {
     /// Records and megabytes a second, mean and greatest latency.
     fn rates(&self) -> (f64, f64, f64, f64) {
         let seconds = self.started.elapsed().as_secs_f64().max(0.001);
-        let mean = self.latency_sum_ms as f64 / self.count.max(1) as f64;
+        // Of no record at all it is no number, in Java as well.
+        let mean = self.latency_sum_ms as f64 / self.count as f64;
         let megabytes = self.bytes as f64 / (1024.0 * 1024.0);
         (self.count as f64 / seconds, megabytes / seconds, mean, self.latency_max_ms as f64)
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use millstream_client::{Admin, Replica};
+use millstream_client::{Admin, Error, Replica};
 use millstream_types::{BrokerId, ErrorCode, TopicName, TopicPartition};
 
 use super::{
@@ -66,7 +66,7 @@ pub(super) async fn run(given: &Given, text: &str, connect: impl AsyncFn() -> Ou
     }
     let targets = proposed.iter().map(|(partition, to)| (partition.clone(), Some(to.clone()))).collect();
     let allow = !given.has("disallow-replication-factor-change");
-    let results = admin.alter_reassignments(&targets, allow).await.map_err(thrown)?;
+    let results = alter(&admin, &targets, allow).await?;
     refused(&results)
         .map_or(Ok(()), |list| Err(Exit::failure(format!("Error reassigning partition(s):\n{list}"))))?;
     let names: Vec<String> = proposed.keys().map(TopicPartition::to_string).collect();
@@ -90,7 +90,7 @@ pub(super) async fn cancel(given: &Given, text: &str, connect: impl AsyncFn() ->
     if active.is_empty() {
         output::line("None of the specified partition reassignments are active.");
     } else {
-        let results = admin.alter_reassignments(&active, true).await.map_err(thrown)?;
+        let results = alter(&admin, &active, true).await?;
         if let Some(list) = refused(&results) {
             let what = plural("partition reassignment", results.len());
             return Err(Exit::failure(format!("Error cancelling {what} for:\n{list}")));
@@ -118,6 +118,21 @@ pub(super) async fn cancel(given: &Given, text: &str, connect: impl AsyncFn() ->
     match given.has("preserve-throttles") {
         true => Ok(()),
         false => throttle::clear(&admin, &plan.targets).await,
+    }
+}
+
+/// What a broker cannot do at all is told of each partition.
+async fn alter(
+    admin: &Admin,
+    targets: &BTreeMap<TopicPartition, Option<Vec<BrokerId>>>,
+    allow_factor_change: bool,
+) -> Outcome<BTreeMap<TopicPartition, millstream_client::Result<()>>> {
+    match admin.alter_reassignments(targets, allow_factor_change).await {
+        Ok(results) => Ok(results),
+        Err(error @ Error::UnsupportedApi { .. }) => {
+            Ok(targets.keys().map(|partition| (partition.clone(), Err(error.clone()))).collect())
+        }
+        Err(error) => Err(thrown(error)),
     }
 }
 

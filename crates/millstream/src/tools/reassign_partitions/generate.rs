@@ -15,7 +15,9 @@ use super::{
 };
 use crate::tools::{
     exit::{Exit, Outcome},
-    json, output,
+    json,
+    options::elements,
+    output,
 };
 
 pub(super) struct Wanted {
@@ -29,14 +31,13 @@ impl Wanted {
             let malformed = |_| Exit::failure(format!("For input string: \"{text}\""));
             text.parse().map(BrokerId).map_err(malformed)
         };
-        let ids: Vec<BrokerId> = brokers.split(',').map(id).collect::<Outcome<_>>()?;
+        let ids: Vec<BrokerId> = elements(brokers).into_iter().map(id).collect::<Outcome<_>>()?;
         let list = |all: Vec<String>| format!("[{}]", all.join(", "));
         let twice: Vec<String> = duplicates(&ids).iter().map(|id| id.to_string()).collect();
         if !twice.is_empty() {
             return Err(Exit::failure(format!("Broker list contains duplicate entries: {}", list(twice))));
         }
-        let value: Value = serde_json::from_str(topics)
-            .map_err(|error| Exit::failure(format!("The input string is not a valid JSON\n{error}")))?;
+        let value = json::parse(topics)?;
         version(&value)?;
         let entries = json::object_field(&value, "topics")?.map(json::array).transpose()?.unwrap_or_default();
         let name = |entry: &Value| json::topic_name(json::text(json::field(entry, "topic")?)?);
@@ -101,6 +102,9 @@ pub(super) async fn run(wanted: &Wanted, admin: &Admin, by_rack: bool) -> Outcom
 /// Replicas of `count` partitions. The leaders go round; each follower is the next broker on a rack that the
 /// partition does not have yet, as long as there is one.
 fn deal(brokers: &[Broker], count: usize, factor: usize, chance: usize) -> Outcome<Vec<Vec<BrokerId>>> {
+    if brokers.is_empty() {
+        return Err(wrong("All brokers are currently fenced, or have all their log directories cordoned."));
+    }
     if factor > brokers.len() {
         return Err(wrong(format!(
             "Replication factor: {factor} larger than available brokers: {}",

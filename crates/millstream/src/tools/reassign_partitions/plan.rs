@@ -24,8 +24,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn parse(text: &str) -> Outcome<Self> {
-        let value: Value = serde_json::from_str(text)
-            .map_err(|error| Exit::failure(format!("The input string is not a valid JSON: {error}")))?;
+        let value = json::parse(text)?;
         version(&value)?;
         let mut plan = Self::default();
         let Some(list) = json::object_field(&value, "partitions")? else { return Ok(plan) };

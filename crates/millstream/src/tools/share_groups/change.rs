@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use millstream_client::{Admin, Error, OffsetSpec};
 use millstream_types::{ErrorCode, TopicPartition};
 
-use super::{SCENARIOS, all, thrown};
+use super::{all, thrown};
 use crate::tools::{
     consumer_groups::{
         partitions_of,
@@ -102,14 +102,16 @@ pub(super) async fn reset(given: &Given, admin: &Admin) -> Outcome {
     let group = given.one("group")?.unwrap_or_default();
     match admin.describe_share_group(group).await {
         Ok(found) if !matches!(found.state.as_str(), "Empty" | "Dead") => {
-            return Err(Exit::failure(format!("Share group '{group}' is not empty.")));
+            return Err(ended(&format!("Share group '{group}' is not empty.")));
         }
-        Err(error) if error.code() != Some(ErrorCode::GroupIdNotFound) => return Err(thrown(&error)),
+        Err(error) if error.code() != Some(ErrorCode::GroupIdNotFound) => {
+            return Err(ended(&kafka_error::message(&error)));
+        }
         _ => {}
     }
     let plan = plan(given, admin, group).await?;
     if given.has("execute") {
-        let failed = |error: Error| thrown(&error);
+        let failed = |error: Error| ended(&kafka_error::message(&error));
         for result in admin.set_share_group_offsets(group, &plan).await.map_err(failed)?.into_values() {
             result.map_err(failed)?;
         }
@@ -117,6 +119,13 @@ pub(super) async fn reset(given: &Given, admin: &Admin) -> Outcome {
     let shown = if plan.is_empty() { Vec::new() } else { vec![(group.to_owned(), plan)] };
     crate::tools::consumer_groups::reset::show(&shown);
     Ok(())
+}
+
+/// What ends the tool here and now, and is said nowhere else.
+fn ended(sentence: &str) -> Exit {
+    output::flush();
+    output::say(sentence);
+    Exit::silent(1)
 }
 
 async fn plan(given: &Given, admin: &Admin, group: &str) -> Outcome<Plan> {
@@ -138,12 +147,6 @@ async fn plan(given: &Given, admin: &Admin, group: &str) -> Outcome<Plan> {
     }
     match moment(given)? {
         Some(time) => at_time(admin, &chosen, time).await,
-        None => {
-            let all: Vec<String> = SCENARIOS.iter().map(|scenario| format!("[{scenario}]")).collect();
-            Err(Exit::usage(format!(
-                "Option '[reset-offsets]' requires one of the following scenarios: [{}]",
-                all.join(", ")
-            )))
-        }
+        None => Ok(Plan::default()),
     }
 }

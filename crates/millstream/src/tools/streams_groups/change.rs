@@ -134,7 +134,7 @@ async fn chosen(given: &Given, admin: &Admin, group: &str) -> Outcome<Vec<TopicP
 pub(super) async fn delete_offsets(given: &Given, admin: &Admin) -> Outcome {
     let group = given.one("group")?.unwrap_or_default();
     let partitions = chosen(given, admin, group).await?;
-    let failed = |error: &Error| format!("Error: {}", kafka_error::message(error));
+    let failed = |error: &Error| format!("Error: {}", kafka_error::exception(error));
     let results = admin.delete_group_offsets(group, &partitions).await;
     let rows: Vec<(TopicPartition, String)> = match results {
         Ok(results) => {
@@ -182,26 +182,28 @@ pub(super) async fn delete_offsets(given: &Given, admin: &Admin) -> Outcome {
 pub(super) async fn reset(given: &Given, admin: &Admin, groups: &[String]) -> Outcome {
     let mut plans: Vec<(String, Plan)> = Vec::new();
     for group in groups {
-        let described = admin.describe_streams_group(group).await;
-        let described = described.map_err(|error| {
-            thrown(&error).map(|sentence| format!("java.util.concurrent.ExecutionException: {sentence}"))
-        })?;
-        if !matches!(described.state.as_str(), "Empty" | "Dead") {
+        let described = match admin.describe_streams_group(group).await {
+            Ok(described) => Some(described),
+            // A group that never was, or of another kind, has no members that read.
+            Err(error) if error.code() == Some(ErrorCode::GroupIdNotFound) => None,
+            Err(error) => return Err(future(&error)),
+        };
+        let state = described.as_ref().map_or("Dead", |described| described.state.as_str());
+        if !matches!(state, "Empty" | "Dead") {
             output::line(&format!(
-                "\nError: Assignments can only be reset if the group '{group}' is inactive, but the current state is {}.",
-                described.state
+                "\nError: Assignments can only be reset if the group '{group}' is inactive, but the current state is {state}."
             ));
             plans.push((group.clone(), Plan::new()));
             continue;
         }
         let partitions = match given.has("from-file") {
             true => Vec::new(),
-            false => chosen(given, admin, group).await?,
+            false => to_reset(given, admin, group).await?,
         };
         let plan = reset::plan_of(given, admin, group, partitions, &super::SCENARIOS).await?;
         if given.has("execute") {
             reset::carry_out(admin, group, &plan).await?;
-            let own = internal_topics(&described);
+            let own = described.as_ref().map(internal_topics).unwrap_or_default();
             let wanted: BTreeSet<String> = match given.has("delete-all-internal-topics") {
                 true => own,
                 false => given.all("delete-internal-topic").map(str::to_owned).collect(),
@@ -212,7 +214,44 @@ pub(super) async fn reset(given: &Given, admin: &Admin, groups: &[String]) -> Ou
     }
     match given.has("export") {
         true => reset::export(&plans),
-        false => reset::show(&plans),
+        false => show(&plans),
     }
     Ok(())
+}
+
+fn future(error: &Error) -> Exit {
+    thrown(error).map(|sentence| format!("java.util.concurrent.ExecutionException: {sentence}"))
+}
+
+/// As [`chosen`], but only of topics that the group is known to have read.
+async fn to_reset(given: &Given, admin: &Admin, group: &str) -> Outcome<Vec<TopicPartition>> {
+    if given.has("all-input-topics") {
+        admin.describe_streams_group(group).await.map_err(|error| future(&error))?;
+        return chosen(given, admin, group).await;
+    }
+    let named = chosen(given, admin, group).await?;
+    let known = admin.group_offsets(group).await.map_err(|error| thrown(&error))?;
+    let topics: BTreeSet<&str> = known.keys().map(|partition| partition.topic.as_str()).collect();
+    if named.iter().all(|partition| topics.contains(partition.topic.as_str())) {
+        return Ok(named);
+    }
+    output::line(&format!("\nError: One or more topics are not part of the group '{group}'."));
+    Ok(Vec::new())
+}
+
+fn show(plans: &[(String, Plan)]) {
+    if plans.is_empty() {
+        return;
+    }
+    let row = |[group, topic, partition, offset]: [&str; 4]| {
+        output::line(&format!("{group:<30} {topic:<30} {partition:<10} {offset:<15}"));
+    };
+    output::line("");
+    row(["GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"]);
+    for (group, plan) in plans {
+        for (partition, offset) in plan {
+            let number = partition.partition.to_string();
+            row([group, partition.topic.as_str(), &number, &offset.to_string()]);
+        }
+    }
 }

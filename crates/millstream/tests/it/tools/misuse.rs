@@ -17,6 +17,57 @@ fn a_wrong_flag_is_named() {
 }
 
 #[test]
+fn every_tool_refuses_an_option_that_it_does_not_know() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().display().to_string();
+    ok(&format!("install-tools {place}"));
+    let mut count = 0;
+    for entry in fs::read_dir(directory.path()).unwrap() {
+        let tool = entry.unwrap().file_name().into_string().unwrap();
+        if tool == "kafka-server-stop.sh" {
+            // It would stop others.
+            continue;
+        }
+        count += 1;
+        let failed = run(&format!("{tool} --frob"));
+        let said = failed.stdout + &failed.stderr;
+        assert_eq!(failed.status.code(), Some(1), "{tool}: {said}");
+        let expected = match tool.as_str() {
+            // Not an option of theirs: an address, and one of the JVM's.
+            "kafka-e2e-latency.sh" => "Expected 5 or 6 positional arguments, but got 1",
+            "kafka-run-class.sh" => "USAGE: kafka-run-class CLASS OPTIONS",
+            _ => "frob",
+        };
+        assert!(said.contains(expected) && !said.contains("panicked"), "{tool}: {said}");
+    }
+    assert!(count > 30, "{count} tools");
+}
+
+#[test]
+fn a_topic_that_is_not_there_is_named() {
+    for (line, code) in [
+        ("kafka-topics --describe --topic misuse-none --bootstrap-server {b}", 1),
+        ("kafka-topics --delete --topic misuse-none --bootstrap-server {b}", 1),
+        ("kafka-configs --describe --topic misuse-none --bootstrap-server {b}", 0),
+        ("kafka-get-offsets --topic misuse-none --bootstrap-server {b}", 1),
+        (
+            "kafka-consumer-groups --group g --topic misuse-none --reset-offsets --to-latest --dry-run --bootstrap-server {b}",
+            0,
+        ),
+        (
+            "kafka-leader-election --election-type preferred --topic misuse-none --partition 0 --bootstrap-server {b}",
+            1,
+        ),
+    ] {
+        let failed = run(line);
+        let said = failed.stdout + &failed.stderr;
+        assert_eq!(failed.status.code(), Some(code), "as Kafka's {line}: {said}");
+        let told = said.contains("misuse-none") || said.contains("topic");
+        assert!(told && !said.contains("panicked"), "{line}: {said}");
+    }
+}
+
+#[test]
 fn a_malformed_or_missing_properties_file_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let malformed = directory.path().join("malformed.properties");

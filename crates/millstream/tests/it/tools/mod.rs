@@ -3,6 +3,7 @@
 
 mod alone;
 mod broker_dies;
+mod guide;
 mod interrupted;
 mod misuse;
 mod quickstart;
