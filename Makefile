@@ -9,7 +9,7 @@ CARGO_DENY := 0.20.2
 KAFKA_LIBS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/millstream/kafka-4.3.1/libs
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## build what is missing and start the platform with the demo stream
 	$(BIN) up --demo
@@ -47,6 +47,9 @@ torture: build tools ## the long run: 200 kills, 20 power cuts, 1,000 flipped bi
 bench: build tools ## Millstream beside a real Apache Kafka and the floor; writes bench/RESULTS.md (ARGS=--resume, --long)
 	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN) $(ARGS)
 
+bench-clients: build tools ## Millstream's client and tools beside librdkafka, Java's client and Kafka's tools; writes bench/CLIENTS.md
+	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN) clients $(ARGS)
+
 soak: build ## an hour of everything at once, and whether the broker grows by it; writes bench/SOAK.md (ARGS=--minutes N)
 	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN) soak $(ARGS)
 
@@ -66,4 +69,4 @@ deny: ## licences and sources of all dependencies
 fmt: ## format all Rust
 	cargo fmt --all
 
-.PHONY: help run build check test conformance torture bench soak tools lint deny fmt
+.PHONY: help run build check test conformance torture bench bench-clients soak tools lint deny fmt

@@ -7,6 +7,7 @@ mod librdkafka;
 mod load;
 mod millstream;
 mod report;
+mod tools;
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +38,7 @@ pub(crate) struct Arguments {
     /// Seconds that one run is measured for
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Only tasks whose name contains this, such as `produce 100 B`
+    /// Only tasks whose name contains this, such as `produce 100 B`, or `tools`
     #[arg(long)]
     only: Option<String>,
     /// Only these
@@ -87,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
     let wanted = |task: &Task| arguments.only.as_ref().is_none_or(|only| task.to_string().contains(only));
     let clients = if arguments.clients.is_empty() { &Client::ALL[..] } else { &arguments.clients };
     let duration = Duration::from_secs(arguments.seconds);
-    let (started, mut reports) = (Instant::now(), Reports::new());
+    let (started, mut reports, mut tools) = (Instant::now(), Reports::new(), Vec::new());
     for round in 1..=arguments.rounds {
         for (index, task) in Task::ALL.into_iter().enumerate().filter(|(_, task)| wanted(task)) {
             let topic = Topic::create(&broker, "clients", PARTITIONS)?;
@@ -108,6 +109,10 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
                 reports.entry((index, client)).or_default().push(report);
             }
         }
+        if arguments.only.as_ref().is_none_or(|only| only == "tools") {
+            eprintln!("[{} s] round {round}, tools", started.elapsed().as_secs());
+            tools::measure(broker.bootstrap(), &mut tools)?;
+        }
     }
     broker.stop()?;
     let out = place.out.clone().unwrap_or_else(|| {
@@ -119,7 +124,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
         }
     });
     fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
-    let text = report::render(&machine, arguments, &reports)?;
+    let text = report::render(&machine, arguments, &reports, &tools)?;
     fs::write(out.join("CLIENTS.md"), &text)?;
     println!("{text}");
     Ok(())
