@@ -103,8 +103,8 @@ const NO_MESSAGE: &[Rule] = &[
 const MEASURED: &[Rule] = &[
     Rule { pattern: r"\d+(\.\d+)?", instead: "N", reason: "measurements, sizes, times" },
     Rule {
-        pattern: r"N +",
-        instead: "N ",
+        pattern: r"(N(?: ms ago)?) +",
+        instead: "${1} ",
         reason: "in a table, what follows a number is as wide as the number is narrow",
     },
     Rule {

@@ -125,9 +125,7 @@ async fn chosen(given: &Given, admin: &Admin, group: &str) -> Outcome<Vec<TopicP
     let (found, missing) = partitions_of(given.all("input-topic"), admin).await?;
     match missing.is_empty() {
         true => Ok(found),
-        false => Err(Exit::failure(
-            "org.apache.kafka.common.errors.UnknownTopicOrPartitionException: This server does not host this topic-partition.",
-        )),
+        false => Err(Exit::failure("This server does not host this topic-partition.")),
     }
 }
 
