@@ -80,7 +80,7 @@ impl Screen {
         let sample = match sample {
             Ok(sample) => sample,
             Err(error) => {
-                self.trouble = Some(format!("{error:#}"));
+                self.trouble = Some(reason(&error));
                 return;
             }
         };
@@ -208,6 +208,14 @@ impl Screen {
 
     fn keep_selected(&mut self) {
         self.selected = self.selected.min(self.rows().len().saturating_sub(1));
+    }
+}
+
+/// Short: where attempts were given up, why the last one failed.
+fn reason(error: &anyhow::Error) -> String {
+    match error.downcast_ref() {
+        Some(millstream_client::Error::Timeout { last: Some(last), .. }) => last.to_string(),
+        _ => format!("{error:#}"),
     }
 }
 
