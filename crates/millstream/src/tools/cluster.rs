@@ -99,7 +99,7 @@ impl Cluster {
 
     /// Whether it is a broker that has answered, or a controller, whichever was meant.
     async fn check_kind(&self) -> Outcome {
-        if self.client.config().bootstraps_controllers {
+        if !self.client.config().bootstrap_controllers.is_empty() {
             // It is the question that a controller alone answers in this form.
             let described = self.admin_client().describe_cluster().await;
             return described.map(drop).map_err(|error| Exit::failure(kafka_error::exception(&error)));
