@@ -18,6 +18,7 @@ use millstream_types::{BrokerId, ErrorCode, Offset, TimestampMs, TopicName, Topi
 use super::{
     cluster::{Cluster, block_on},
     exit::{Exit, Outcome},
+    interrupts::Interrupts,
     kafka_error,
     options::{Flag, Given, HELP, Spec, VERSION},
     output,
@@ -138,9 +139,13 @@ async fn act(given: &Given) -> Outcome {
             all.offsets.insert(which, offset);
         }
     }
+    let mut interrupts = Interrupts::new()?;
     output::line(&format!("{}: verification process is started", moment()));
     output::flush();
-    all.verify(interval).await
+    tokio::select! {
+        outcome = all.verify(interval) => outcome,
+        exit = interrupts.next() => Err(exit),
+    }
 }
 
 /// As Java's `yyyy-MM-dd HH:mm:ss,SSS`, in UTC.

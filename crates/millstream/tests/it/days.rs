@@ -257,6 +257,11 @@ fn day_9() {
     };
     let mut members = vec![member("one.log"), member("two.log"), member("three.log")];
     wait_for_shares(&[1, 1, 1]);
+    // Nobody is quicker than the watch looks.
+    let seen = |what: &'static str| {
+        wait_until(what, LIMIT, || Ok(watch.output().contains(what).then_some(()))).unwrap();
+    };
+    seen("\tstate\t-\tStable (was ");
     let shown = run("millstream group show team");
     assert_eq!(shown.lines().filter(|row| row.starts_with("member\t")).count(), 3, "{shown}");
     let described =
@@ -270,6 +275,7 @@ fn day_9() {
     wait_for_shares(&[2, 1]);
     members.extend([member("again.log"), member("four.log")]);
     wait_for_shares(&[1, 1, 1, 0]);
+    seen("\tnothing\n");
     for one in &members {
         one.signal(Signal::INT).unwrap();
     }
@@ -280,8 +286,6 @@ fn day_9() {
     let told = |what: &str| watch.output().matches(what).count();
     wait_until("the end of the team", LIMIT, || Ok((told("\tleft\t") == 5).then_some(()))).unwrap();
     assert_eq!(told("\tjoined\t"), 5, "{}", watch.output());
-    assert!(told("\tstate\t-\tStable (was ") >= 3, "{}", watch.output());
-    assert!(told("\tnothing\n") >= 1, "one of four has nothing to do: {}", watch.output());
     let history = run("millstream group history team --generations");
     let of_three = |line: &&str| line.matches(": orders-").count() == 3;
     assert!(history.lines().filter(of_three).count() >= 2, "{history}");
