@@ -22,7 +22,7 @@ use millstream_types::{
     BrokerId, ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, TopicPartition,
 };
 
-use super::queue::{Batch, BatchId, OpenBatch, Parcel, Queue, State};
+use super::queue::{Batch, BatchId, Mark, OpenBatch, Parcel, Queue, State};
 use crate::{Error, config::ProducerConfig, metrics::BatchFigures};
 
 /// What is to be appended; topic and partition are already chosen.
@@ -109,7 +109,6 @@ pub(crate) struct Accumulator<W> {
     identity: Identity,
     /// A sequence is missing for good; see the module's head.
     renumber: bool,
-    flushing: bool,
     /// What a transaction that cannot be committed leaves behind is given up with this, and not sent again.
     given_up: Option<Error>,
     next_id: u64,
@@ -161,7 +160,6 @@ impl<W: Clone + Default> Accumulator<W> {
             requests_in_flight: BTreeMap::new(),
             identity: if config.enable_idempotence { Identity::Wanted } else { Identity::Off },
             renumber: false,
-            flushing: false,
             given_up: None,
             next_id: 0,
         }
@@ -181,9 +179,8 @@ impl<W: Clone + Default> Accumulator<W> {
         }
         let queue = self.queues.get_mut(partition).expect("inserted just now");
         let limits = &self.config;
-        if let Some(full) = queue.open.take_if(|open| !open.has_room(bytes)) {
-            self.next_id += 1;
-            queue.closed.push_back(full.close(BatchId(self.next_id)));
+        if queue.open.as_ref().is_some_and(|open| !open.has_room(bytes)) {
+            queue.close(&mut self.next_id);
         }
         let plain_max = queue.packing.plain_bytes(limits.batch_size);
         let begin = || OpenBatch::new(limits.batch_options(), plain_max, clock());
@@ -194,9 +191,16 @@ impl<W: Clone + Default> Accumulator<W> {
         Appended { waiter: open.waiter.clone(), index, is_news }
     }
 
-    /// From now until everything is answered, batches do not linger.
-    pub(crate) fn flush(&mut self) {
-        self.flushing = true;
+    /// What was appended so far does not linger. It has met its fate when [`Accumulator::oldest`] is past the mark
+    /// returned.
+    pub(crate) fn flush(&mut self) -> Mark {
+        self.queues.values_mut().for_each(|queue| queue.close(&mut self.next_id));
+        Mark(self.next_id)
+    }
+
+    /// Of the batches that were not answered, closed before all others; None if there are none.
+    pub(crate) fn oldest(&self) -> Option<Mark> {
+        self.queues.values().filter_map(|queue| queue.closed.front()).map(|batch| batch.mark).min()
     }
 
     /// Whether every record has met its fate.
@@ -238,13 +242,7 @@ impl<W: Clone + Default> Accumulator<W> {
         }
         let mut dispatches: Vec<Dispatch> = Vec::new();
         let mut bytes_begun: BTreeMap<BrokerId, usize> = BTreeMap::new();
-        let terms = Terms {
-            now,
-            identity: self.identity,
-            limits: self.config,
-            only_doubtful: self.renumber,
-            flushing: self.flushing,
-        };
+        let terms = Terms { now, identity: self.identity, limits: self.config, only_doubtful: self.renumber };
         for (partition, queue) in &mut self.queues {
             let Some(next) = queue.next(&terms) else { continue };
             let Some(broker) = leader_of(partition) else { continue };
@@ -305,7 +303,6 @@ impl<W: Clone + Default> Accumulator<W> {
             }
             Answer::Failed(error) => self.failed(now, partition, index, error),
         };
-        self.flushing &= !self.is_empty();
         fates
     }
 
@@ -390,9 +387,8 @@ impl<W: Clone + Default> Accumulator<W> {
         let (limit, mut fates) = (self.config.delivery_timeout, Vec::new());
         for (partition, queue) in &mut self.queues {
             let old = |created: Instant| now >= created + limit;
-            if let Some(open) = queue.open.take_if(|open| old(open.created)) {
-                self.next_id += 1;
-                queue.closed.push_back(open.close(BatchId(self.next_id)));
+            if queue.open.as_ref().is_some_and(|open| old(open.created)) {
+                queue.close(&mut self.next_id);
             }
             while let Some(index) = queue.oldest_queued().filter(|&index| old(queue.closed[index].created)) {
                 let batch = queue.closed.remove(index).expect("the index was found just now");
@@ -400,7 +396,6 @@ impl<W: Clone + Default> Accumulator<W> {
                 fates.push(fate(partition, batch, Err(late(partition, limit, None))));
             }
         }
-        self.flushing &= !self.is_empty();
         fates
     }
 
@@ -410,10 +405,7 @@ impl<W: Clone + Default> Accumulator<W> {
         self.given_up.get_or_insert_with(|| reason.clone());
         let mut fates = Vec::new();
         for (partition, queue) in &mut self.queues {
-            if let Some(open) = queue.open.take() {
-                self.next_id += 1;
-                queue.closed.push_back(open.close(BatchId(self.next_id)));
-            }
+            queue.close(&mut self.next_id);
             let all = std::mem::take(&mut queue.closed).into_iter();
             let (in_flight, queued): (VecDeque<_>, VecDeque<_>) = all.partition(Batch::is_in_flight);
             queue.closed = in_flight;
@@ -422,7 +414,6 @@ impl<W: Clone + Default> Accumulator<W> {
                 fates.push(fate(partition, batch, Err(reason.clone())));
             }
         }
-        self.flushing &= !self.is_empty();
         fates
     }
 
@@ -444,8 +435,8 @@ impl<W: Clone + Default> Accumulator<W> {
     pub(crate) fn abandon(&mut self, error: &Error) -> Vec<Fate<W>> {
         let mut fates = Vec::new();
         for (partition, mut queue) in std::mem::take(&mut self.queues) {
-            let open = queue.open.take().map(|open| open.close(BatchId(u64::MAX)));
-            let all = queue.closed.into_iter().chain(open);
+            queue.close(&mut self.next_id);
+            let all = queue.closed.into_iter();
             fates.extend(all.map(|batch| fate(&partition, batch, Err(error.clone()))));
         }
         fates
@@ -481,7 +472,6 @@ struct Terms {
     identity: Identity,
     limits: Limits,
     only_doubtful: bool,
-    flushing: bool,
 }
 
 /// Which batch of a queue is sent next.
@@ -503,9 +493,7 @@ impl<W: Clone + Default> Queue<W> {
         if self.oldest_queued().is_some() {
             return self.next_to_send(terms.only_doubtful).map(Next::Closed);
         }
-        let is_due = |open: &OpenBatch<W>| {
-            terms.flushing || open.is_full() || terms.now >= open.created + terms.limits.linger
-        };
+        let is_due = |open: &OpenBatch<W>| open.is_full() || terms.now >= open.created + terms.limits.linger;
         // What is open was never sent, and so is not in doubt.
         let open = self.open.as_ref().filter(|open| !terms.only_doubtful && is_due(open));
         open.map(|_| Next::Open)
@@ -522,9 +510,7 @@ impl<W: Clone + Default> Queue<W> {
         let index = match next {
             Next::Closed(index) => index,
             Next::Open => {
-                *next_id += 1;
-                let open = self.open.take().expect("the caller was told of it");
-                self.closed.push_back(open.close(BatchId(*next_id)));
+                self.close(next_id);
                 self.closed.len() - 1
             }
         };

@@ -14,6 +14,10 @@ use crate::{Result, metrics::BatchFigures};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct BatchId(pub(super) u64);
 
+/// When a batch was closed, among all batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mark(pub(super) u64);
+
 /// A batch that still takes records.
 #[derive(Debug)]
 pub(super) struct OpenBatch<W> {
@@ -70,6 +74,8 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Batch<W> {
     pub(super) id: BatchId,
+    /// Parts of a batch that was split have that of the whole.
+    pub(super) mark: Mark,
     form: Form,
     pub(super) waiter: W,
     /// Its first record among those of its waiter, which waits for more if the batch was split.
@@ -177,6 +183,7 @@ impl<W: Clone + Default> OpenBatch<W> {
         let form = Form::Fresh(Box::new(self.builder));
         Batch {
             id,
+            mark: Mark(id.0),
             form,
             waiter: self.waiter,
             first: 0,
@@ -269,6 +276,7 @@ impl<W: Clone> Batch<W> {
             let plain_bytes = builder.size_in_bytes();
             Self {
                 id,
+                mark: self.mark,
                 form: Form::Sealed(builder.build()),
                 waiter: self.waiter.clone(),
                 first,
@@ -310,7 +318,15 @@ impl<W> Default for Queue<W> {
     }
 }
 
-impl<W: Clone> Queue<W> {
+impl<W: Clone + Default> Queue<W> {
+    /// The open batch takes no more records, if there is one.
+    pub(super) fn close(&mut self, next_id: &mut u64) {
+        if let Some(open) = self.open.take() {
+            *next_id += 1;
+            self.closed.push_back(open.close(BatchId(*next_id)));
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_none() && self.closed.is_empty()
     }

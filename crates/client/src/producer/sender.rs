@@ -20,7 +20,7 @@ use super::{
     CLOSED,
     accumulator::{Accumulator, Answer, Dispatch, Fate, NewRecord, Outgoing},
     delivery::{BatchWaiter, deliver},
-    queue::BatchId,
+    queue::{BatchId, Mark},
     request::{Sealed, Terms, produce},
     transaction::Transactions,
 };
@@ -153,7 +153,8 @@ struct Sender {
     asking_metadata: bool,
     /// When metadata may be asked for again after an answer that did not help.
     metadata_not_before: Option<Instant>,
-    flushes: Vec<oneshot::Sender<()>>,
+    /// Who is told when everything up to a mark was answered.
+    flushes: Vec<(Mark, oneshot::Sender<()>)>,
     aborts: Vec<oneshot::Sender<bool>>,
     adding_partitions: bool,
 }
@@ -191,7 +192,7 @@ pub(super) async fn run(
                 Some(command) => sender.take(command),
                 None => {
                     open = false;
-                    records.lock().accumulator.flush();
+                    sender.records.lock().accumulator.flush();
                 }
             },
             () = records.news.notified() => {}
@@ -213,14 +214,10 @@ async fn until(wakeup: Option<Instant>) {
 impl Sender {
     fn take(&mut self, command: Command) {
         match command {
-            Command::Flush(done) => {
-                self.records.lock().accumulator.flush();
-                self.flushes.push(done);
-            }
+            Command::Flush(done) => self.flush(done),
             Command::Finish(done) => {
                 self.finish();
-                self.records.lock().accumulator.flush();
-                self.flushes.push(done);
+                self.flush(done);
             }
             Command::Abort(done) => {
                 self.finish();
@@ -234,6 +231,11 @@ impl Sender {
                 self.deliver(fates);
             }
         }
+    }
+
+    fn flush(&mut self, done: oneshot::Sender<()>) {
+        let mark = self.records.lock().accumulator.flush();
+        self.flushes.push((mark, done));
     }
 
     fn finish(&self) {
@@ -312,24 +314,24 @@ impl Sender {
             self.transactions.as_ref().is_none_or(|transactions| transactions.contains(partition))
         };
         let leader = |partition: &TopicPartition| metadata.leader(partition).filter(|_| may_go(partition));
-        let (dispatches, is_empty, wakeup) = {
+        let (dispatches, is_empty, oldest, wakeup) = {
             let accumulator = &mut self.records.lock().accumulator;
             let dispatches = accumulator.dispatch(now, leader);
-            (dispatches, accumulator.is_empty(), accumulator.next_wakeup(now))
+            let oldest = (!self.flushes.is_empty()).then(|| accumulator.oldest());
+            (dispatches, accumulator.is_empty(), oldest.flatten(), accumulator.next_wakeup(now))
         };
         for dispatch in dispatches {
             self.send(dispatch);
         }
-        if is_empty {
-            for flush in self.flushes.drain(..) {
-                // Whoever flushed may have gone.
-                flush.send(()).ok();
-            }
-            if !self.aborts.is_empty() && !self.adding_partitions {
-                let needs_identity = self.records.lock().accumulator.resume();
-                for abort in self.aborts.drain(..) {
-                    abort.send(needs_identity).ok();
-                }
+        for (_, flush) in self.flushes.extract_if(.., |(mark, _)| oldest.is_none_or(|oldest| oldest > *mark))
+        {
+            // Whoever flushed may have gone.
+            flush.send(()).ok();
+        }
+        if is_empty && !self.aborts.is_empty() && !self.adding_partitions {
+            let needs_identity = self.records.lock().accumulator.resume();
+            for abort in self.aborts.drain(..) {
+                abort.send(needs_identity).ok();
             }
         }
         [wakeup, metadata_wakeup].into_iter().flatten().min()

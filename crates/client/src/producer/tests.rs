@@ -369,6 +369,36 @@ fn a_batch_is_sent_again_as_often_as_retries_says() {
 }
 
 #[test]
+fn a_flush_waits_for_what_came_before_it_and_for_nothing_else() {
+    let now = Instant::now();
+    let mut machine = accumulator(|config| {
+        config.linger = Duration::from_secs(3600);
+        config.batch_size = 1000;
+        config.enable_idempotence = false;
+    });
+    (0..3).for_each(|value| append(&mut machine, now, 0, value));
+    let mark = machine.flush();
+    append(&mut machine, now, 0, 3);
+    append(&mut machine, now, 1, 4);
+    assert_eq!(machine.oldest(), Some(mark));
+    let (_, id, batch) = only(&mut machine, now);
+    assert_eq!(values(&batch), [0, 1, 2]);
+    machine.request_done(LEADER);
+    // Halves of it are of it.
+    assert!(machine.answer(now, &partition(0), id, kafka(ErrorCode::MessageTooLarge)).is_empty());
+    for half in [vec![0], vec![1, 2]] {
+        assert_eq!(machine.oldest(), Some(mark));
+        let (_, id, batch) = only(&mut machine, now);
+        assert_eq!(values(&batch), half);
+        machine.request_done(LEADER);
+        machine.answer(now, &partition(0), id, at(0));
+    }
+    assert_eq!(machine.oldest(), None);
+    assert!(machine.dispatch(now, |_| Some(LEADER)).is_empty(), "what came later lingers");
+    assert!(machine.flush() > mark);
+}
+
+#[test]
 fn without_a_leader_records_wait_until_they_expire() {
     let now = Instant::now();
     let mut machine = accumulator(|config| config.enable_idempotence = false);
