@@ -296,14 +296,13 @@ impl<W: Clone + Default> Accumulator<W> {
         let Some(index) = queue.position(id) else { return Vec::new() };
         queue.closed[index].state = State::Queued;
         queue.is_tracked |= matches!(answer, Answer::Appended(_));
-        let fates = match answer {
+        match answer {
             Answer::Appended(written) => {
                 let batch = queue.closed.remove(index).expect("the index was found just now");
                 vec![fate(partition, batch, Ok(written))]
             }
             Answer::Failed(error) => self.failed(now, partition, index, error),
-        };
-        fates
+        }
     }
 
     fn failed(
