@@ -57,7 +57,8 @@ pub(super) fn deliver(fate: Fate<BatchWaiter>) {
     let waiting = {
         let mut fates = waiter.0.lock();
         fates.known.push(Part { partition, first, count, result });
-        std::mem::take(&mut fates.waiting)
+        // They keep their slots: whoever waits for another part of the batch goes on waiting.
+        fates.waiting.clone()
     };
     waiting.into_iter().for_each(Waker::wake);
 }
@@ -94,5 +95,57 @@ impl Future for Delivery {
             }
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Wake,
+    };
+
+    use millstream_types::{PartitionId, TopicName};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn all_who_wait_for_one_part_of_a_split_batch_are_woken_by_it_whatever_order_they_look_in() {
+        let batch = BatchWaiter::default();
+        let part = |first, count| {
+            deliver(Fate {
+                waiter: batch.clone(),
+                partition: TopicPartition::new(TopicName::from_static("t"), PartitionId(0)),
+                first,
+                count,
+                reserved: 0,
+                result: Ok(Written { base_offset: None, log_append_time: None }),
+            });
+        };
+        let mut all: Vec<_> = (0..4)
+            .map(|index| (batch.clone().delivery(index, TimestampMs(0)), Arc::<Woken>::default()))
+            .collect();
+        let look = |(delivery, woken): &mut (Delivery, Arc<Woken>)| {
+            let waker = Waker::from(Arc::clone(woken));
+            Pin::new(delivery).poll(&mut Context::from_waker(&waker)).is_ready()
+        };
+        assert!(!all.iter_mut().any(look));
+        part(3, 1);
+        assert_eq!(all.iter_mut().rev().map(look).collect::<Vec<_>>(), [true, false, false, false]);
+        let before: Vec<usize> = all.iter().map(|(_, woken)| woken.0.load(Ordering::Relaxed)).collect();
+        part(0, 3);
+        for ((_, woken), before) in all.iter().zip(before).take(3) {
+            assert!(woken.0.load(Ordering::Relaxed) > before);
+        }
+        assert!(all.iter_mut().take(3).all(look));
     }
 }
