@@ -21,6 +21,7 @@ const RECORDS_PER_ROUND: u64 = 3_000;
 /// One cut, perhaps some more on the way up, and a look at what is there. The load is left waiting.
 fn cut(machine: &mut Machine, load: &mut Load, clerk: &Clerk, random: &mut Random) -> Result<()> {
     load.wait_for(RECORDS_PER_ROUND + random.below(2_000));
+    clerk.wait();
     machine.target.kill().unwrap();
     machine.disk.cut_power();
     load.down();

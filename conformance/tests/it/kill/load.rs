@@ -18,7 +18,7 @@ const PARTITIONS: i32 = 3;
 /// Small, so that the broker goes down in rolls too.
 const SEGMENT_BYTES: &str = "1048576";
 /// How long a round may take on a busy machine.
-const ROUND_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const ROUND_LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) struct Load {
     broker: Arc<Broker>,

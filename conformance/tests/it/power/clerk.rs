@@ -13,11 +13,11 @@ use anyhow::{Result, ensure};
 use millstream_protocol::messages::{
     CreateTopicsRequest, create_topics_request::CreatableTopic, create_topics_response::CreatableTopicResult,
 };
-use millstream_testkit::{Connection, Running};
+use millstream_testkit::{Connection, Running, wait_until};
 use millstream_types::ErrorCode;
 
 use crate::{
-    kill::writer::Broker,
+    kill::{load::ROUND_LIMIT, writer::Broker},
     semantics::{
         committed::{commit_request, committed},
         groups::find_coordinator,
@@ -30,9 +30,9 @@ const TOPIC: &str = "clerk";
 /// A topic is created after so many commits.
 const COMMITS_PER_TOPIC: i64 = 5;
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Promised {
-    /// The offset committed last.
+    /// The offset committed last; -1, as the broker says it, before there is one.
     committed: i64,
     /// How many topics there are for certain.
     topics: usize,
@@ -49,10 +49,21 @@ impl Clerk {
         let mut session = Session::open(target);
         session.topic(TOPIC, &[]);
         find_coordinator(&mut session, GROUP);
-        let (promised, stopping) = (Arc::default(), Arc::new(AtomicBool::new(false)));
-        let work = Work { promised: Arc::clone(&promised), next: 1 };
+        let promised = Arc::new(Mutex::new(Promised { committed: -1, topics: 0 }));
+        let stopping = Arc::new(AtomicBool::new(false));
+        let work = Work { promised: Arc::clone(&promised), next: 0 };
         let (broker, stop) = (Arc::clone(broker), Arc::clone(&stopping));
         Self { promised, stopping, thread: thread::spawn(move || work.run(&broker, &stop)) }
+    }
+
+    /// Waits until one more commit is acknowledged, so that there is something to lose.
+    pub(super) fn wait(&self) {
+        let before = locked(&self.promised).committed;
+        wait_until("a commit to be acknowledged", ROUND_LIMIT, || {
+            assert!(!self.thread.is_finished(), "the clerk goes on");
+            Ok((locked(&self.promised).committed > before).then_some(()))
+        })
+        .unwrap();
     }
 
     /// What was promised is there.
