@@ -89,14 +89,19 @@ impl Extent {
 
     /// The subjects of a scenario, in the order in which they are measured.
     fn subjects_of(&self, scenario: Scenario) -> Vec<Subject> {
+        // Of the others --quick and the usual extent tell enough; an hour a round is long as it is.
+        let judged = |subject: &Subject| {
+            matches!(subject, Subject::Millstream | Subject::Kafka | Subject::Floor) || !self.long
+        };
         let measured = |subject: &Subject| match scenario {
             Scenario::Restart(_) => matches!(subject, Subject::Millstream | Subject::Kafka),
             Scenario::Start | Scenario::MemoryIdle | Scenario::MemoryAfter | Scenario::Java { .. } => {
                 *subject != Subject::Floor
             }
             // Flushing for each batch, it cannot follow the rate.
-            Scenario::Growth(_) => *subject != Subject::KafkaFlushing,
-            Scenario::Throughput(_) | Scenario::Latency { .. } | Scenario::Cold { .. } => true,
+            Scenario::Growth(_) => *subject != Subject::KafkaFlushing && judged(subject),
+            Scenario::Throughput(_) | Scenario::Cold { .. } => judged(subject),
+            Scenario::Latency { .. } => true,
         };
         self.subjects().into_iter().filter(measured).collect()
     }

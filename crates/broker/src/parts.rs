@@ -16,7 +16,10 @@ use crate::{
     groups::Groups,
     partitions::{Partitions, Topic},
     producer_ids::ProducerIds,
-    server::{ConnectionSettings, Memory, response::RequestQueue},
+    server::{
+        ConnectionSettings, Memory,
+        response::{FileTurns, RequestQueue},
+    },
     settings::DynamicSettings,
     workers::Workers,
 };
@@ -33,6 +36,7 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) request_queue: Arc<RequestQueue>,
+    pub(crate) file_turns: FileTurns,
     /// Judge batches that open to far more than their size, and search by timestamp, which opens batches too.
     pub(crate) openers: Workers,
     /// Cancelled when the broker stops: parked requests are answered with what there is.

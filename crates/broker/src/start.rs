@@ -29,7 +29,10 @@ use crate::{
     options::{AdvertisedListener, BrokerOptions, ListenerOptions, ListenerParseError},
     partitions::Partitions,
     parts::Parts,
-    server::{self, BindError, BoundListener, ConnectionLimits, Memory, Tuning, response::RequestQueue},
+    server::{
+        self, BindError, BoundListener, ConnectionLimits, Memory, Tuning,
+        response::{FileTurns, RequestQueue},
+    },
     settings::DynamicSettings,
     workers::Workers,
 };
@@ -133,6 +136,7 @@ impl Broker {
             request_queue: RequestQueue::new(
                 usize::try_from(network.requests_queued_max).unwrap_or(usize::MAX),
             ),
+            file_turns: FileTurns::new(),
             openers: Workers::start("opener").map_err(StartError::Thread)?,
             stopping,
             tasks,

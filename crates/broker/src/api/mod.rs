@@ -86,7 +86,7 @@ use crate::{
     parts::Parts,
     server::{
         ConnectionContext, ConnectionSettings, Memory,
-        response::{Reply, RequestQueue},
+        response::{FileTurns, Reply, RequestQueue},
     },
 };
 
@@ -114,6 +114,10 @@ impl Api {
 
     pub(crate) fn request_queue(&self) -> &Arc<RequestQueue> {
         &self.parts.request_queue
+    }
+
+    pub(crate) fn file_turns(&self) -> &FileTurns {
+        &self.parts.file_turns
     }
 
     /// Runs one request. What cannot be read closes the connection, as in Kafka.

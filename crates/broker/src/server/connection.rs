@@ -235,7 +235,8 @@ impl Connection<'_> {
     }
 
     async fn write(&mut self, segments: ResponseFrame) -> Result<(), Broken> {
-        write_all(&self.write, segments, self.api.memory(), self.idle_max).await?;
+        let Self { write, api, idle_max, .. } = self;
+        write_all(write, segments, api.memory(), api.file_turns(), *idle_max).await?;
         self.last_write = Instant::now();
         self.permit.touch(self.last_write);
         Ok(())

@@ -3,8 +3,9 @@
 //!
 //! A request takes memory in proportion to the bytes that have come, never on the word of its length. A quarter is
 //! left to small ones, of which each may hold as much as is still free, so that one more finds room. A request that
-//! finds none is not read on, and the peer has to wait; one at a time may go on nevertheless, or those that all hold
-//! a part would wait for each other. While somebody waits, a request that is not whole some time after it began is
+//! finds none is not read on, and the peer has to wait, the small and the others each in the order of arrival: what
+//! becomes free wakes those that it is enough for, not all. One at a time may go on nevertheless, or those that all
+//! hold a part would wait for each other. While somebody waits, a request that is not whole some time after it began is
 //! given up with its connection: neither a byte now and then nor a part that never ends keeps others out for longer.
 //!
 //! A whole request that has to wait until its batches are judged is in memory, so it counts, and what is not whole
@@ -15,6 +16,7 @@
 
 use std::{
     collections::BTreeMap,
+    mem,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -24,7 +26,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, oneshot, watch},
     time::Instant,
 };
 
@@ -38,12 +40,48 @@ pub(crate) struct Memory {
     /// `queued.max.request.bytes`
     limit: usize,
     used: AtomicUsize,
-    /// Whoever has its only permit takes what it needs.
-    overdraft: Arc<Semaphore>,
-    released: Notify,
-    /// Requests that wait for room.
+    queue: Mutex<Queue>,
+    /// How many requests are in the queue.
     waiting: watch::Sender<usize>,
     answers: Mutex<Answers>,
+}
+
+/// Requests that wait for room, in the order in which they began to.
+#[derive(Default)]
+struct Queue {
+    small: BTreeMap<u64, Waiter>,
+    others: BTreeMap<u64, Waiter>,
+    /// How many there ever were.
+    count: u64,
+    /// One request takes what it needs.
+    is_overdrawn: bool,
+}
+
+struct Waiter {
+    held: usize,
+    more: usize,
+    granted: oneshot::Sender<Grant>,
+}
+
+/// What was taken for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grant {
+    Room,
+    Overdraft,
+}
+
+impl Queue {
+    fn of_size(&mut self, bytes: usize) -> &mut BTreeMap<u64, Waiter> {
+        if bytes <= SMALL_BYTES_MAX { &mut self.small } else { &mut self.others }
+    }
+
+    /// Whoever has waited longest.
+    fn pop_first(&mut self) -> Option<Waiter> {
+        let number = |waiters: &BTreeMap<u64, Waiter>| waiters.keys().next().copied().unwrap_or(u64::MAX);
+        let first =
+            if number(&self.small) < number(&self.others) { &mut self.small } else { &mut self.others };
+        first.pop_first().map(|(_, waiter)| waiter)
+    }
 }
 
 #[derive(Default)]
@@ -64,8 +102,7 @@ impl Memory {
         Arc::new(Self {
             limit: limit.unwrap_or(usize::MAX),
             used: AtomicUsize::new(0),
-            overdraft: Arc::new(Semaphore::new(1)),
-            released: Notify::new(),
+            queue: Mutex::default(),
             waiting: watch::Sender::new(0),
             answers: Mutex::default(),
         })
@@ -98,7 +135,36 @@ impl Memory {
     fn release(&self, bytes: usize) {
         if bytes > 0 {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
-            self.released.notify_waiters();
+            self.hand_out(&mut self.queue.lock());
+        }
+    }
+
+    fn give_back(&self, grant: Grant, bytes: usize) {
+        let mut queue = self.queue.lock();
+        if grant == Grant::Overdraft {
+            queue.is_overdrawn = false;
+        }
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.hand_out(&mut queue);
+    }
+
+    /// What is free, to those that it is enough for.
+    fn hand_out(&self, queue: &mut Queue) {
+        let Queue { small, others, .. } = queue;
+        for waiters in [small, others] {
+            while let Some(first) = waiters.first_entry()
+                && self.try_grow(first.get().held, first.get().more)
+            {
+                // Whoever does not wait any more has left the queue.
+                _ = first.remove().granted.send(Grant::Room);
+            }
+        }
+        if !queue.is_overdrawn
+            && let Some(first) = queue.pop_first()
+        {
+            queue.is_overdrawn = true;
+            self.take(first.more);
+            _ = first.granted.send(Grant::Overdraft);
         }
     }
 }
@@ -112,12 +178,13 @@ pub(crate) struct RequestMemory {
     memory: Arc<Memory>,
     held: usize,
     began: Instant,
-    overdraft: Option<OwnedSemaphorePermit>,
+    /// How it came to what it holds.
+    grant: Grant,
 }
 
 impl RequestMemory {
     pub(crate) fn new(memory: Arc<Memory>) -> Self {
-        Self { memory, held: 0, began: Instant::now(), overdraft: None }
+        Self { memory, held: 0, began: Instant::now(), grant: Grant::Room }
     }
 
     /// There is little left for a new request.
@@ -144,35 +211,22 @@ impl RequestMemory {
     /// Waits until the request may hold so many bytes in all. Cancel-safe.
     pub(crate) async fn grow_to(&mut self, bytes: usize) -> Result<(), TooLong> {
         let more = bytes.saturating_sub(self.held);
-        if self.overdraft.is_some() {
+        if self.grant == Grant::Overdraft {
             self.memory.take(more);
         } else if !self.memory.try_grow(self.held, more) {
-            self.wait_for(more).await?;
+            self.grant = self.wait_for(more).await?;
         }
         self.held += more;
         Ok(())
     }
 
-    async fn wait_for(&mut self, more: usize) -> Result<(), TooLong> {
-        let memory = Arc::clone(&self.memory);
-        let _waiting = Counted::new(&memory.waiting);
-        loop {
-            let released = memory.released.notified();
-            tokio::pin!(released);
-            // Registered before looking, so that what is released in between is not missed.
-            released.as_mut().enable();
-            if memory.try_grow(self.held, more) {
-                return Ok(());
-            }
-            tokio::select! {
-                () = released => {}
-                permit = Arc::clone(&memory.overdraft).acquire_owned() => {
-                    self.overdraft = permit.ok();
-                    memory.take(more);
-                    return Ok(());
-                }
-                () = tokio::time::sleep_until(self.began + PATIENCE) => return Err(TooLong),
-            }
+    async fn wait_for(&self, more: usize) -> Result<Grant, TooLong> {
+        let _waiting = Counted::new(&self.memory.waiting);
+        let mut place = Place::enter(&self.memory, self.held, more);
+        tokio::select! {
+            biased;
+            grant = place.grant() => Ok(grant),
+            () = tokio::time::sleep_until(self.began + PATIENCE) => Err(TooLong),
         }
     }
 
@@ -185,14 +239,57 @@ impl RequestMemory {
 
     /// The request is whole, and its own business from here on.
     pub(crate) fn clear(&mut self) {
-        self.overdraft = None;
-        self.memory.release(std::mem::take(&mut self.held));
+        let (grant, held) = (mem::replace(&mut self.grant, Grant::Room), mem::take(&mut self.held));
+        if held > 0 {
+            self.memory.give_back(grant, held);
+        }
     }
 }
 
 impl Drop for RequestMemory {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// In the queue. Whoever gives it up leaves no trace.
+struct Place<'a> {
+    memory: &'a Memory,
+    number: u64,
+    size: usize,
+    more: usize,
+    /// None once it has been received.
+    granted: Option<oneshot::Receiver<Grant>>,
+}
+
+impl<'a> Place<'a> {
+    fn enter(memory: &'a Memory, held: usize, more: usize) -> Self {
+        let (granted, receiver) = oneshot::channel();
+        let mut queue = memory.queue.lock();
+        queue.count += 1;
+        let (number, size) = (queue.count, held + more);
+        queue.of_size(size).insert(number, Waiter { held, more, granted });
+        // What was released since it was looked at.
+        memory.hand_out(&mut queue);
+        Self { memory, number, size, more, granted: Some(receiver) }
+    }
+
+    /// Cancel-safe.
+    async fn grant(&mut self) -> Grant {
+        let Some(granted) = &mut self.granted else { return std::future::pending().await };
+        let grant = granted.await.expect("whoever is in the queue is granted something or leaves it");
+        self.granted = None;
+        grant
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let has_left = self.memory.queue.lock().of_size(self.size).remove(&self.number).is_some();
+        if !has_left && let Some(grant) = self.granted.take().and_then(|mut granted| granted.try_recv().ok())
+        {
+            self.memory.give_back(grant, self.more);
+        }
     }
 }
 
@@ -285,7 +382,7 @@ mod tests {
         let small = holding(&memory, 25).await;
         assert_eq!(memory.available(), 25);
         let mut second = RequestMemory::new(Arc::clone(&memory));
-        let _overdraft = memory.overdraft.clone().acquire_owned().await.unwrap();
+        memory.queue.lock().is_overdrawn = true;
         assert!(waits(second.grow_to(26)).await);
         assert!(waits(large.grow_to(51)).await);
         drop(small);
@@ -298,12 +395,32 @@ mod tests {
     async fn large_requests_leave_a_quarter_to_small_ones() {
         let memory = Memory::new(Some(1 << 20));
         let large = holding(&memory, 700 << 10).await;
-        let _overdraft = memory.overdraft.clone().acquire_owned().await.unwrap();
+        memory.queue.lock().is_overdrawn = true;
         let mut second = RequestMemory::new(Arc::clone(&memory));
         assert!(waits(second.grow_to(100 << 10)).await);
         assert!(!waits(second.grow_to(64 << 10)).await);
         drop(large);
         assert!(!waits(second.grow_to(700 << 10)).await);
+    }
+
+    #[tokio::test]
+    async fn what_is_released_goes_to_those_that_wait_in_their_order_and_to_nobody_who_left() {
+        let memory = Memory::new(Some(100));
+        let all = holding(&memory, 100).await;
+        memory.queue.lock().is_overdrawn = true;
+        let [mut first, mut second, mut third] = [(); 3].map(|()| RequestMemory::new(Arc::clone(&memory)));
+        let mut growing = Box::pin(first.grow_to(60));
+        assert!(waits(&mut growing).await);
+        assert!(waits(second.grow_to(60)).await);
+        let mut growing_too = Box::pin(third.grow_to(30));
+        assert!(waits(&mut growing_too).await);
+        drop(all);
+        assert_eq!(memory.used(), 90, "nobody has looked yet");
+        drop(growing);
+        assert_eq!(memory.used(), 30);
+        growing_too.await.unwrap();
+        drop(third);
+        assert_eq!(memory.used(), 0);
     }
 
     #[tokio::test]

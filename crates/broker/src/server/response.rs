@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
+    thread,
     time::Duration,
 };
 
@@ -20,14 +21,15 @@ use rustix::net::{SendAncillaryBuffer, SendFlags};
 use tokio::{
     io::Interest,
     net::{TcpStream, tcp::OwnedWriteHalf},
+    sync::{Semaphore, SemaphorePermit},
 };
 
 use super::memory::{AnswerMemory, Memory};
 
 /// Requests of one connection that may be under way at once; the rest waits in the socket.
 const IN_FLIGHT_MAX: usize = 256;
-/// One call sends no more of a file, lest a fast reader keep a thread for itself.
-const SENDFILE_BYTES_MAX: usize = 4 << 20;
+/// One turn sends no more of a file.
+const SENDFILE_BYTES_MAX: usize = 1 << 20;
 
 /// A response to come; `None` closes the connection.
 pub(crate) type Later = Pin<Box<dyn Future<Output = Option<ResponseFrame>> + Send>>;
@@ -141,18 +143,43 @@ pub(crate) enum WriteError {
     GivenUp,
 }
 
+/// Turns at sending from files, in the order in which they were asked for. A turn takes as long as hundreds of small
+/// requests; were each connection with much to send ready to run, everybody else would stand behind all of them. So few
+/// send at a time, and the others wait where they are in nobody's way.
+pub(crate) struct FileTurns(Semaphore);
+
+impl FileTurns {
+    /// Half of the processors: a sender keeps one busy, and its receiver perhaps another.
+    pub(crate) fn new() -> Self {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        Self(Semaphore::new(processors.div_ceil(2)))
+    }
+
+    async fn take(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.0.acquire().await.ok()
+    }
+}
+
 /// Writes all segments with as few system calls as the kernel allows; what lies in files goes from there. What the
 /// peer does not take at once counts as memory in use.
 pub(crate) async fn write_all(
     stream: &OwnedWriteHalf,
     mut segments: ResponseFrame,
     memory: &Arc<Memory>,
+    file_turns: &FileTurns,
     idle_max: Duration,
 ) -> Result<(), WriteError> {
     let socket: &TcpStream = stream.as_ref();
     let mut waiting: Option<AnswerMemory> = None;
     while !segments.is_empty() {
-        match socket.try_io(Interest::WRITABLE, || write_some(socket, &segments)) {
+        let turn = match segments.front() {
+            Some(Payload::File(_)) => file_turns.take().await,
+            _ => None,
+        };
+        let written = socket.try_io(Interest::WRITABLE, || write_some(socket, &segments));
+        drop(turn);
+        match written {
             Ok(0) => return Err(WriteError::Io(io::ErrorKind::WriteZero.into())),
             Ok(written) => advance(&mut segments, written),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -26,6 +26,8 @@ const SLICES_FEW: usize = 8;
 
 /// What is read ahead is at least this; so a byte of each tells whether all of them are there.
 const SAMPLE_BYTES: usize = 64 << 10;
+/// And no more are asked of one long read: what the kernel drops, it drops by the megabyte.
+const SAMPLES_MAX: usize = 32;
 
 /// A syncfs of a thousand files that only this process writes takes less.
 const SLOW_SYNC: Duration = Duration::from_millis(100);
@@ -138,7 +140,8 @@ impl File for RealFile {
 
     fn is_cached(&self, position: u64, length: usize) -> bool {
         let last = position + length.saturating_sub(1) as u64;
-        let samples = (position..last).step_by(SAMPLE_BYTES).chain([last]);
+        let step = SAMPLE_BYTES.max(length / SAMPLES_MAX);
+        let samples = (position..last).step_by(step).chain([last]);
         let cached = |at| {
             let mut byte = [0];
             let mut slices = [IoSliceMut::new(&mut byte)];
