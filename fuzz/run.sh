@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # fuzz/run.sh SECONDS [TARGET...]: runs each target (all by default) for so many seconds of processor time, as many at
-# once as there are processors (JOBS=N for another number). Exits 1 if one finds something, which then lies in
+# once as there are processors (JOBS=N for another number). An input that takes longer than ten seconds is a finding
+# (TIMEOUT=N for another number, where the machine has other work). Exits 1 if one finds something, which then lies in
 # fuzz/artifacts. What each did is in fuzz/artifacts/TARGET.log and, a line each, on standard output.
 #
 # Needs the nightly compiler and cargo-fuzz. It begins with the corpus that was kept (fuzz/keep.sh) and with seeds:
@@ -48,7 +49,7 @@ stat_of() {
 run() {
   local target=$1 fuzzer spent outcome=0
   mkdir -p "fuzz/artifacts/$target"
-  "$(binary "$target")" -artifact_prefix="fuzz/artifacts/$target/" -rss_limit_mb=2048 -timeout=10 -max_len=65536 \
+  "$(binary "$target")" -artifact_prefix="fuzz/artifacts/$target/" -rss_limit_mb=2048 -timeout="${TIMEOUT:-10}" -max_len=65536 \
     -print_final_stats=1 "fuzz/corpus/$target" > "fuzz/artifacts/$target.log" 2>&1 &
   fuzzer=$!
   while spent=$(processor_seconds "$fuzzer" 2>/dev/null); do
