@@ -161,8 +161,8 @@ mod tests {
         let steady = samples(|n| if n < 10 { f64::from(n) } else { 200.0 });
         assert_eq!(growth(&steady), Growth { second_quarter: 200.0, last_quarter: 200.0, limit: 220.0 });
         assert!(!growth(&steady).is_too_much());
-        assert!(growth(&samples(|n| 200.0 + f64::from(n))).is_too_much());
-        assert!(!growth(&samples(|n| 200.0 + f64::from(n) / 2.0)).is_too_much());
+        assert!(growth(&samples(|n| 200.0 + f64::from(2 * n))).is_too_much());
+        assert!(!growth(&samples(|n| 200.0 + f64::from(n))).is_too_much());
         assert_eq!(growth(&samples(|_| 20.0)).limit, 25.0);
         assert!(HELD[0].growth(&steady[..3]).is_err());
     }
