@@ -45,12 +45,16 @@ stat_of() {
   sed -n "s/^stat::$2: *//p" "fuzz/artifacts/$1.log"
 }
 
-# Runs one target; USR1 asks it to end and to say what it did.
+# Nothing of it goes on behind whoever ends it.
+trap 'trap - TERM; kill 0' INT TERM
+
+# Runs one target; USR1 asks it to end and to say what it did. Should nobody be there to ask, the limit ends it.
 run() {
   local target=$1 fuzzer spent outcome=0
   mkdir -p "fuzz/artifacts/$target"
-  "$(binary "$target")" -artifact_prefix="fuzz/artifacts/$target/" -rss_limit_mb=2048 -timeout="${TIMEOUT:-10}" -max_len=65536 \
-    -print_final_stats=1 "fuzz/corpus/$target" > "fuzz/artifacts/$target.log" 2>&1 &
+  ulimit -t $((seconds + 60))
+  "$(binary "$target")" -artifact_prefix="fuzz/artifacts/$target/" -rss_limit_mb=2048 -timeout="${TIMEOUT:-10}" \
+    -max_len=65536 -print_final_stats=1 "fuzz/corpus/$target" > "fuzz/artifacts/$target.log" 2>&1 &
   fuzzer=$!
   while spent=$(processor_seconds "$fuzzer" 2>/dev/null); do
     [ "$spent" -lt "$seconds" ] || kill -USR1 "$fuzzer" 2>/dev/null || true

@@ -26,7 +26,8 @@ const SLICES_FEW: usize = 8;
 
 /// What is read ahead is at least this; so a byte of each tells whether all of them are there.
 const SAMPLE_BYTES: usize = 64 << 10;
-/// And no more are asked of one long read: what the kernel drops, it drops by the megabyte.
+/// A long read is asked no more often, lest asking take longer than a small request: beyond two megabytes a hole
+/// between two samples may be missed, and whoever sends it waits for the disk.
 const SAMPLES_MAX: usize = 32;
 
 /// A syncfs of a thousand files that only this process writes takes less.
