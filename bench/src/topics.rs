@@ -1,11 +1,13 @@
 //! Topics come and go with each run; and what of them is on the disk.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow};
@@ -17,7 +19,11 @@ use rdkafka::{
 };
 use rustix::fs::{Advice, fadvise};
 
-/// A topic of a broker; deleted when it is dropped.
+/// How long a broker may take to remove the files of a topic that was deleted.
+const REMOVAL_MAX: Duration = Duration::from_secs(30);
+
+/// A topic of a broker; deleted when it is dropped, files and all, since the disk is busy with what is removed and
+/// the next run should not be.
 pub(crate) struct Topic {
     admin: AdminClient<DefaultClientContext>,
     pub(crate) name: String,
@@ -47,13 +53,23 @@ impl Topic {
         self.segments()?.iter().try_for_each(|path| evict(path))
     }
 
+    /// Under its own name, or the one that its partitions have until they are removed.
+    fn is_on_disk(&self) -> bool {
+        let Ok(entries) = fs::read_dir(&self.log_dir) else { return false };
+        entries.flatten().any(|entry| self.partition(&entry.file_name()).is_some())
+    }
+
+    /// What follows the topic in the name of a directory.
+    fn partition<'a>(&self, directory: &'a OsStr) -> Option<&'a str> {
+        directory.to_str()?.strip_prefix(&self.name)?.strip_prefix('-')
+    }
+
     fn segments(&self) -> Result<Vec<PathBuf>> {
         let mut segments = Vec::new();
         for entry in fs::read_dir(&self.log_dir)? {
             let entry = entry?;
             let name = entry.file_name();
-            let partition = name.to_str().and_then(|name| name.strip_prefix(&self.name)?.strip_prefix('-'));
-            if partition.is_none_or(|number| number.parse::<u32>().is_err()) {
+            if self.partition(&name).is_none_or(|number| number.parse::<u32>().is_err()) {
                 continue;
             }
             for file in fs::read_dir(entry.path())? {
@@ -72,6 +88,11 @@ impl Drop for Topic {
         let deleted = pollster::block_on(self.admin.delete_topics(&[self.name.as_str()], &options()));
         if let Err(error) = deleted.map_err(anyhow::Error::from).and_then(all_done) {
             eprintln!("topic {} cannot be deleted: {error:#}", self.name);
+            return;
+        }
+        let started = Instant::now();
+        while self.is_on_disk() && started.elapsed() < REMOVAL_MAX {
+            thread::sleep(Duration::from_millis(50));
         }
     }
 }
