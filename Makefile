@@ -45,6 +45,7 @@ torture: build tools ## the long run: 200 kills, 20 power cuts, 1,000 flipped bi
 	cargo run --locked --release -p millstream-sim -- --seeds 100000
 
 bench: build tools ## Millstream beside a real Apache Kafka and the floor; writes bench/RESULTS.md (ARGS=--resume, --long)
+	cargo test --release --manifest-path bench/Cargo.toml
 	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN) $(ARGS)
 
 bench-clients: build tools ## Millstream's client and tools beside librdkafka, Java's client and Kafka's tools; writes bench/CLIENTS.md

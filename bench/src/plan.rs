@@ -58,6 +58,11 @@ impl Extent {
         self.duration().min(Duration::from_secs(10))
     }
 
+    /// Long enough for a JVM to have compiled what it does often.
+    pub(crate) fn of_warm_up(&self) -> Self {
+        Self { seconds: Some(self.duration().as_secs().min(10)), ..self.clone() }
+    }
+
     pub(crate) fn bytes_max(&self) -> u64 {
         self.mebibytes.unwrap_or_else(|| self.choose(256, 4096, 4096)) << 20
     }
@@ -111,7 +116,8 @@ impl Extent {
             Scenario::MemoryIdle => 1,
             Scenario::Java { .. } => self.rounds().min(self.choose(1, 1, 3)),
             Scenario::Cold { .. } | Scenario::Growth(_) => self.rounds().min(self.choose(1, 2, 5)),
-            Scenario::Restart(restart) if restart.megabytes > 1_000 => self.rounds().min(3),
+            // Minutes of writing for a figure that hardly varies.
+            Scenario::Restart(restart) if restart.megabytes > 1_000 => 1,
             _ => self.rounds(),
         }
     }

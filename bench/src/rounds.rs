@@ -67,7 +67,7 @@ pub(crate) fn run(
     let mut warm = false;
     rounds.measure(together, |samples, scenario, subject| {
         if !warm && scenario != Scenario::MemoryIdle {
-            fleet.brokers().try_for_each(|broker| warm_up(broker, &extent))?;
+            fleet.brokers().try_for_each(|broker| warm_up(broker, &extent.of_warm_up()))?;
             warm = true;
         }
         match subject {

@@ -15,7 +15,9 @@ usage: cargo xtask CHORE
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    // Where cargo runs it now, not where it was built: clones may share a target directory.
+    let here = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let root = PathBuf::from(here).join("..");
     let done = match arguments.first().map(String::as_str) {
         Some("codegen") => codegen::run(&root, &arguments[1..]),
         Some("compare-schemas") => schema_compare::run(&root, &arguments[1..]),
