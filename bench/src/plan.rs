@@ -116,8 +116,7 @@ impl Extent {
             Scenario::MemoryIdle => 1,
             Scenario::Java { .. } => self.rounds().min(self.choose(1, 1, 3)),
             Scenario::Cold { .. } | Scenario::Growth(_) => self.rounds().min(self.choose(1, 2, 5)),
-            // Minutes of writing for a figure that hardly varies.
-            Scenario::Restart(restart) if restart.megabytes > 1_000 => 1,
+            Scenario::Restart(restart) if restart.megabytes > 1_000 => self.rounds().min(3),
             _ => self.rounds(),
         }
     }
