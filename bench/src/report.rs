@@ -317,8 +317,7 @@ const METHOD: &str = "
   whenever the reader is through; it fetches as a consumer does, and does not look at what it gets. That the
   broker read most of it from the disk is checked.
 - Latency: each record is a request of its own on one connection. Kafka takes a connection's requests one after
-  the other; on such a machine it kept up with 5,000 a second (p50 0.34 ms) and no longer with 8,000, so what
-  it shows at 10,000 is a queue.
+  the other; at a rate that it cannot keep up with, what it shows is a queue (docs/internals/performance.md).
 - Cost as it grows: a client of one thread sends requests made beforehand, what is due every 5 ms.
 - Memory after all runs is that of one process through all rounds, unless the benchmark was resumed.
 ";
