@@ -1,6 +1,6 @@
 //! Where and what was measured.
 
-use std::{fs, path::Path, process::Command};
+use std::{fmt, fs, path::Path, process::Command};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,17 @@ impl Machine {
             binary: describe(binary),
             date: said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
         }
+    }
+
+    pub(crate) fn millstream(&self) -> String {
+        format!("{}, {}", self.commit, self.binary)
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { processor, memory_gib, kernel, load, date, .. } = self;
+        write!(f, "{processor}, {memory_gib:.0} GiB, Linux {kernel}; {date}, load average before {load}")
     }
 }
 

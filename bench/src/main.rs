@@ -145,10 +145,11 @@ fn samples(arguments: &Arguments, path: &Path) -> Result<Samples> {
     }
     let machine = Machine::read(&millstream_testkit::millstream_binary()?);
     if arguments.resume {
-        let samples = Samples::open(path)?;
+        let mut samples = Samples::open(path)?;
         if samples.began.machine.binary != machine.binary {
             eprintln!("it began with another Millstream: {}", samples.began.machine.binary);
         }
+        samples.resume(machine)?;
         return Ok(samples);
     }
     let extent = arguments.extent.clone();

@@ -72,7 +72,15 @@ pub(crate) struct Run {
 #[serde(rename_all = "snake_case")]
 enum Line {
     Began(Began),
+    Resumed(Machine),
     Run(Run),
+}
+
+/// Where it went on after it was cut off, and how many runs there were by then.
+#[derive(Clone, Debug)]
+pub(crate) struct Resumed {
+    pub(crate) runs: usize,
+    pub(crate) machine: Machine,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,6 +92,7 @@ pub(crate) struct Spread {
 
 pub(crate) struct Samples {
     pub(crate) began: Began,
+    pub(crate) resumed: Vec<Resumed>,
     runs: Vec<Run>,
     file: File,
 }
@@ -95,7 +104,7 @@ impl Samples {
             fs::rename(path, path.with_extension("previous.jsonl"))?;
         }
         let file = File::create(path).with_context(|| path.display().to_string())?;
-        let mut samples = Self { began: began.clone(), runs: Vec::new(), file };
+        let mut samples = Self { began: began.clone(), resumed: Vec::new(), runs: Vec::new(), file };
         samples.write(&Line::Began(began))?;
         Ok(samples)
     }
@@ -106,16 +115,23 @@ impl Samples {
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let file = File::options().append(true).open(path)?;
         file.set_len(whole as u64)?;
-        let (mut began, mut runs) = (None, Vec::new());
+        let (mut began, mut resumed, mut runs) = (None, Vec::new(), Vec::new());
         for (index, line) in text[..whole].lines().enumerate() {
             let place = || format!("{}, line {}", path.display(), index + 1);
             match serde_json::from_str(line).with_context(place)? {
                 Line::Began(line) => began = Some(line),
+                Line::Resumed(machine) => resumed.push(Resumed { runs: runs.len(), machine }),
                 Line::Run(run) => runs.push(run),
             }
         }
         let began = began.with_context(|| format!("{} does not say how it began", path.display()))?;
-        Ok(Self { began, runs, file })
+        Ok(Self { began, resumed, runs, file })
+    }
+
+    /// Says where it goes on, which may be another machine.
+    pub(crate) fn resume(&mut self, machine: Machine) -> Result<()> {
+        self.resumed.push(Resumed { runs: self.runs.len(), machine: machine.clone() });
+        self.write(&Line::Resumed(machine))
     }
 
     pub(crate) fn add(&mut self, run: Run) -> Result<()> {
@@ -253,10 +269,14 @@ mod tests {
         let mut samples = Samples::open(&path).unwrap();
         assert!(samples.has(START, Subject::Kafka, 1));
         assert!(!samples.has(START, Subject::Kafka, 2));
+        samples.resume(Machine { kernel: "another".to_owned(), ..Machine::default() }).unwrap();
         samples.add(run(Subject::Kafka, 2, 7.0)).unwrap();
         let samples = Samples::open(&path).unwrap();
         assert_eq!(samples.median(START, Subject::Kafka, Metric::FirstAckMs), Some(6.0));
         assert_eq!(samples.last(START, Subject::Kafka, Metric::FirstAckMs), Some(7.0));
+        let resumed: Vec<_> =
+            samples.resumed.iter().map(|at| (at.runs, at.machine.kernel.as_str())).collect();
+        assert_eq!(resumed, [(1, "another")]);
     }
 
     #[test]
