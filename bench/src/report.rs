@@ -292,6 +292,8 @@ const METHOD: &str = "
   one at a time: one scenario for all of them, then the next; then the next round. Before each run `sync`.
   What starts brokers itself (start, restart) is measured before, with no others running. When the idle
   memory is measured, every broker is warmed up with some seconds of load.
+- A ratio (Millstream ÷ another) is the median of the rounds' ratios, so that a slower machine, or a slower hour,
+  counts for both or for neither.
 - **Millstream** acknowledges what is on disk. **Kafka** does not flush before it acknowledges; **Kafka,
   flushing** has `log.flush.interval.messages=1`. **Millstream, durability os** does as Kafka does.
 - Produce: librdkafka by its batch interface, `acks=all`, `linger.ms=5`, records spread evenly over the

@@ -170,16 +170,23 @@ impl Samples {
         Some(self.spread(scenario, subject, metric)?.median)
     }
 
-    /// A subject's median over another's.
+    /// One subject's figure over another's, the median of the rounds that have both: what the machine did in a
+    /// round, or which machine it was, met both alike.
     pub(crate) fn ratio(
         &self,
         scenario: Scenario,
         metric: Metric,
         [ours, theirs]: [Subject; 2],
     ) -> Option<f64> {
-        let theirs = self.median(scenario, theirs, metric)?;
-        let ours = self.median(scenario, ours, metric)?;
-        (theirs > 0.0).then(|| ours / theirs)
+        let by_round = |subject| -> BTreeMap<u32, f64> {
+            self.of(scenario, subject)
+                .filter_map(|run| Some((run.round, *run.figures.get(&metric)?)))
+                .collect()
+        };
+        let theirs = by_round(theirs);
+        let ratio =
+            |(round, ours)| theirs.get(&round).filter(|theirs| **theirs > 0.0).map(|theirs| ours / theirs);
+        Some(spread(by_round(ours).into_iter().filter_map(ratio).collect())?.median)
     }
 
     /// The last one measured.
@@ -291,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_is_one_subjects_median_over_anothers_and_nothing_when_one_is_missing() {
+    fn a_ratio_is_the_median_of_the_rounds_that_have_both() {
         let directory = tempfile::tempdir().unwrap();
         let mut samples = Samples::create(&directory.path().join("results"), began()).unwrap();
         let both = [Subject::Millstream, Subject::Kafka];
@@ -299,5 +306,9 @@ mod tests {
         assert_eq!(samples.ratio(START, Metric::FirstAckMs, both), None);
         samples.add(run(Subject::Kafka, 1, 2.0)).unwrap();
         assert_eq!(samples.ratio(START, Metric::FirstAckMs, both), Some(1.5));
+        samples.add(run(Subject::Kafka, 2, 10.0)).unwrap();
+        assert_eq!(samples.ratio(START, Metric::FirstAckMs, both), Some(1.5));
+        samples.add(run(Subject::Millstream, 2, 5.0)).unwrap();
+        assert_eq!(samples.ratio(START, Metric::FirstAckMs, both), Some(1.0));
     }
 }
