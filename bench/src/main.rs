@@ -149,7 +149,10 @@ fn samples(arguments: &Arguments, path: &Path) -> Result<Samples> {
         if samples.began.machine.binary != machine.binary {
             eprintln!("it began with another Millstream: {}", samples.began.machine.binary);
         }
-        samples.resume(machine)?;
+        let (done, planned) = samples.progress();
+        if done < planned {
+            samples.resume(machine)?;
+        }
         return Ok(samples);
     }
     let extent = arguments.extent.clone();
