@@ -18,6 +18,7 @@ use crate::{
     error_map::Failure,
     follow::{Followed, Follower},
     metadata_log::{MetadataError, MetadataLog},
+    open_files::OpenFiles,
     partitions::Partition,
     settings::DynamicSettings,
 };
@@ -31,6 +32,7 @@ pub(crate) struct Published {
 pub(crate) struct Controller {
     node_id: BrokerId,
     epoch: LeaderEpoch,
+    partitions_max: usize,
     clock: Arc<dyn Clock>,
     settings: Arc<DynamicSettings>,
     follower: Arc<Follower>,
@@ -61,6 +63,7 @@ impl Controller {
         Arc::new(Self {
             node_id,
             epoch: log.epoch(),
+            partitions_max: OpenFiles::of_process().for_partitions(),
             clock,
             settings,
             follower,
@@ -107,7 +110,8 @@ impl Controller {
     ) -> Result<T, Failure> {
         let mut log = self.log.lock().await;
         let settings = self.settings.current();
-        let (records, outcome) = decide(log.image(), Node { id: self.node_id, layers: &settings.layers });
+        let node = Node { id: self.node_id, layers: &settings.layers, partitions_max: self.partitions_max };
+        let (records, outcome) = decide(log.image(), node);
         if records.is_empty() {
             return Ok(outcome);
         }

@@ -16,6 +16,7 @@ mod gauges;
 mod groups;
 mod loggers;
 mod metadata_log;
+mod open_files;
 mod options;
 mod partitions;
 mod parts;

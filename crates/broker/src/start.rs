@@ -26,6 +26,7 @@ use crate::{
     gauges::Gauges,
     groups::Groups,
     metadata_log::{MetadataError, MetadataLog, Node},
+    open_files::OpenFiles,
     options::{AdvertisedListener, BrokerOptions, ListenerOptions, ListenerParseError},
     partitions::Partitions,
     parts::Parts,
@@ -297,6 +298,7 @@ async fn open_logs(
         open.intervals.checkpoint_ms.min(interval(storage.recovery_point_checkpoint_ms));
     open.recovery_threads =
         usize::try_from(storage.recovery_threads_per_dir).unwrap_or(1) * directories.log_dirs.len();
+    open.unsynced_files_max = OpenFiles::of_process().for_syncing();
     let progress = Arc::clone(&options.progress);
     open.progress = Box::new(move |done: Progress| progress(done));
     let opened = tokio::task::spawn_blocking(move || LogDirs::open(open)).await;

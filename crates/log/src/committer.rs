@@ -41,8 +41,8 @@ struct State {
     /// Rounds asked for by [`CommitQueue::wait`], and done.
     requested: u64,
     done: u64,
-    /// Nobody but the caller of [`CommitQueue::wait`] does rounds.
-    threadless: bool,
+    /// False: nobody but the caller of [`CommitQueue::wait`] does rounds.
+    has_thread: bool,
     stopping: bool,
 }
 
@@ -56,7 +56,7 @@ impl CommitQueue {
     /// incomplete for want of file descriptors.
     pub(crate) fn wait(&self, dir: &LogDir) {
         let mut state = self.state.lock();
-        if state.threadless || state.stopping {
+        if !state.has_thread || state.stopping {
             drop(state);
             return self.round(dir);
         }
@@ -94,10 +94,6 @@ impl CommitQueue {
         }
     }
 
-    pub(crate) fn set_threadless(&self) {
-        self.state.lock().threadless = true;
-    }
-
     /// Lets go of the logs that nobody will flush any more: they hold the directory, and so this queue.
     pub(crate) fn clear(&self) {
         let logs = std::mem::take(&mut self.state.lock().logs);
@@ -118,6 +114,7 @@ impl Committer {
         let thread = thread::Builder::new()
             .name("log-committer".to_owned())
             .spawn(move || worker.queue.run(&worker))?;
+        dir.queue.state.lock().has_thread = true;
         Ok(Self { dir, thread: Some(thread) })
     }
 }

@@ -10,7 +10,6 @@ use std::{
 };
 
 use millstream_config::NetworkConfig;
-use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,13 +21,10 @@ use super::{
 };
 use crate::{
     api::Api,
+    open_files::OpenFiles,
     options::{Advertised, Endpoint, Host, ListenerOptions},
 };
 
-/// Of the files that the process may have open, one in so many is left to the logs, which would otherwise take
-/// a want of descriptors for a failing disk.
-const FILES_LEFT_PART: u64 = 8;
-const FILES_LEFT_MAX: u64 = 512;
 /// After running out of file descriptors, how long until accepting is tried again.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -174,7 +170,7 @@ pub(crate) fn serve(
             advertised: listener.advertised.clone(),
             api: Arc::clone(api),
             limits: Arc::clone(limits),
-            files_max: files_for_connections(getrlimit(Resource::Nofile).current),
+            files_max: OpenFiles::of_process().for_connections(),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
@@ -189,16 +185,10 @@ struct Accepting {
     advertised: Option<Advertised>,
     api: Arc<Api>,
     limits: Arc<ConnectionLimits>,
-    /// A connection whose descriptor is none of the first so many is refused: the kernel gives out the lowest
-    /// free one, so its number tells how many are open.
+    /// `OpenFiles::for_connections`
     files_max: u64,
     tasks: TaskTracker,
     stop: CancellationToken,
-}
-
-/// `None`: the process may have any number of files open.
-fn files_for_connections(limit: Option<u64>) -> u64 {
-    limit.map_or(u64::MAX, |limit| limit - (limit / FILES_LEFT_PART).min(FILES_LEFT_MAX))
 }
 
 impl Accepting {
@@ -267,12 +257,5 @@ mod tests {
         let first = bind(&options(Host::Loopback, 0), &TUNING).unwrap();
         let error = bind(&options(Host::Loopback, first.port), &TUNING).err().unwrap().to_string();
         assert!(error.contains("another program has the port"), "{error}");
-    }
-
-    #[test]
-    fn some_of_the_files_that_may_be_open_are_left_to_the_logs() {
-        assert_eq!(files_for_connections(Some(400)), 350);
-        assert_eq!(files_for_connections(Some(1 << 20)), (1 << 20) - 512);
-        assert_eq!(files_for_connections(None), u64::MAX);
     }
 }

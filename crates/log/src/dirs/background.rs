@@ -144,13 +144,35 @@ impl LogDirs {
         begin: impl Fn(&Arc<Log>) -> Result<PendingCheckpoint, StorageError>,
         pending: &mut Vec<(&'a Arc<Log>, PendingCheckpoint)>,
     ) -> Result<(), StorageError> {
+        let (mut done, mut files) = (0, 0);
         for log in logs.iter().filter(|log| log.needs_checkpoint() && !log.is_offline()) {
             match begin(log) {
-                Ok(begun) => pending.push((log, begun)),
+                Ok(begun) => {
+                    files += begun.files.len();
+                    pending.push((log, begun));
+                }
                 Err(_) if log.is_deleted() => {}
                 Err(error) => return Err(error),
             }
+            if files >= self.unsynced_files_max {
+                self.complete(dir, &mut pending[done..])?;
+                (done, files) = (pending.len(), 0);
+            }
         }
+        self.complete(dir, &mut pending[done..])?;
+        if pending.is_empty() {
+            return Ok(());
+        }
+        RECOVERY_POINT.write(&*dir.fs, &dir.path, &self.offsets_of(dir, |log| Some(log.recovery_point())))?;
+        REPLICATION_OFFSET.write(&*dir.fs, &dir.path, &self.offsets_of(dir, |log| Some(log.high_watermark())))
+    }
+
+    /// Syncs what was written for the checkpoint of some logs, and lets go of the files.
+    fn complete(
+        &self,
+        dir: &LogDir,
+        pending: &mut [(&Arc<Log>, PendingCheckpoint)],
+    ) -> Result<(), StorageError> {
         if pending.is_empty() {
             return Ok(());
         }
@@ -163,11 +185,11 @@ impl LogDirs {
         }
         let changed: Vec<&Arc<Log>> = pending.iter().map(|(log, _)| *log).collect();
         self.sync_directories(dir, &changed)?;
-        for (log, begun) in &*pending {
+        for (log, begun) in pending {
+            begun.files.clear();
             log.set_checkpointed(begun.recovery_point);
         }
-        RECOVERY_POINT.write(&*dir.fs, &dir.path, &self.offsets_of(dir, |log| Some(log.recovery_point())))?;
-        REPLICATION_OFFSET.write(&*dir.fs, &dir.path, &self.offsets_of(dir, |log| Some(log.high_watermark())))
+        Ok(())
     }
 
     fn sync_files(

@@ -39,8 +39,9 @@ pub struct LogDirs {
     /// Of directories that were used before and are none of `dirs`.
     other_bounds: Vec<Bounds>,
     logs: RwLock<HashMap<TopicPartition, Arc<Log>>>,
-    /// Held while a partition is made, so that `logs` is not.
-    creating: Mutex<()>,
+    unsynced_files_max: usize,
+    /// Held while a partition is made, so that `logs` is not. How many were made and perhaps not flushed since.
+    creating: Mutex<usize>,
     metadata: Arc<Log>,
     offline: RwLock<BTreeMap<TopicPartition, OfflinePartition>>,
     recovery: Recovery,
@@ -143,7 +144,7 @@ impl LogDirs {
         if let Some(offline) = self.offline(partition) {
             return Err(Offline { reason: offline.reason }.into());
         }
-        let _one_at_a_time = self.creating.lock();
+        let mut unflushed = self.creating.lock();
         if let Some(log) = self.get(partition) {
             return self.existing(log, topic_id);
         }
@@ -155,6 +156,11 @@ impl LogDirs {
         };
         let log = created.map_err(|error| self.failed(dir, error))?;
         self.logs.write().insert(partition.clone(), log.clone());
+        *unflushed += 1;
+        if *unflushed >= self.unsynced_files_max {
+            *unflushed = 0;
+            self.flush();
+        }
         Ok(log)
     }
 

@@ -24,7 +24,7 @@ use crate::{
     dir::{Durability, FlushWith, LogDir, Shared},
     error::{At, LogError, OpenError},
     fs::Fs,
-    log::{Doomed, LoadOptions, Loaded, create, load},
+    log::{Doomed, LoadOptions, Loaded, Log, create, load},
     meta_properties::{META_PROPERTIES, MetaProperties},
     names::{DirectoryKind, LOCK, METADATA_TOPIC, parse_directory},
     reserve::Reserve,
@@ -52,6 +52,8 @@ pub struct OpenOptions {
     pub fs: Arc<dyn Fs>,
     /// `num.recovery.threads.per.data.dir`
     pub recovery_threads: usize,
+    /// How many files may be open only because they wait to be synced. What needs more is synced in parts.
+    pub unsynced_files_max: usize,
     /// False: no thread of its own, rounds are done by [`LogDirs::flush`]; for the simulator.
     pub committer_threads: bool,
     pub intervals: Intervals,
@@ -81,6 +83,7 @@ impl OpenOptions {
             reserve_bytes: 16 << 20,
             fs: Arc::new(crate::fs::RealFs),
             recovery_threads: 2,
+            unsynced_files_max: usize::MAX,
             committer_threads: true,
             intervals: Intervals::default(),
             now,
@@ -170,8 +173,9 @@ impl LogDirs {
             dirs,
             lost,
             other_bounds,
+            unsynced_files_max: options.unsynced_files_max,
             logs: RwLock::new(logs),
-            creating: Mutex::new(()),
+            creating: Mutex::new(0),
             metadata,
             offline: RwLock::new(offline.into_iter().map(|o| (o.partition.clone(), o)).collect()),
             recovery,
@@ -186,7 +190,6 @@ impl LogDirs {
 
 fn start_committers(options: &OpenOptions, dirs: &[Arc<LogDir>]) -> Result<Vec<Committer>, OpenError> {
     if !options.committer_threads {
-        dirs.iter().for_each(|dir| dir.queue.set_threadless());
         return Ok(Vec::new());
     }
     let start = |dir: &Arc<LogDir>| Committer::start(dir.clone()).at("start the committer of", &dir.path);
@@ -378,6 +381,29 @@ fn open_metadata(options: &OpenOptions, found: &[Found]) -> Result<(Arc<LogDir>,
     }
 }
 
+/// What [`load_all`] has opened so far.
+#[derive(Default)]
+struct Opened {
+    loaded: Vec<Loaded>,
+    offline: Vec<OfflinePartition>,
+    /// Of the last of them; their files stay open until they are synced.
+    unsynced: Vec<Arc<Log>>,
+    unsynced_files: usize,
+}
+
+impl Opened {
+    fn add(&mut self, loaded: Loaded, found: &[Found], unsynced_files_max: usize) {
+        self.unsynced_files += loaded.log.unsynced_files();
+        self.unsynced.push(loaded.log.clone());
+        self.loaded.push(loaded);
+        if self.unsynced_files >= unsynced_files_max {
+            self.unsynced_files = 0;
+            self.unsynced.drain(..).for_each(|log| log.enqueue());
+            found.iter().for_each(|found| found.dir.queue.wait(&found.dir));
+        }
+    }
+}
+
 type ToLoad<'a> = VecDeque<(&'a Found, &'a TopicPartition, &'a PathBuf)>;
 
 fn to_load(found: &[Found]) -> Result<ToLoad<'_>, OpenError> {
@@ -407,7 +433,7 @@ fn load_all(
     let jobs = to_load(found)?;
     let (total, done) = (jobs.len(), AtomicUsize::new(0));
     let jobs = Mutex::new(jobs);
-    let results: Mutex<(Vec<Loaded>, Vec<OfflinePartition>)> = Mutex::default();
+    let opened: Mutex<Opened> = Mutex::default();
     let want_of_descriptors = Mutex::new(None);
     let next_job = || jobs.lock().pop_front();
     let work = || {
@@ -427,7 +453,7 @@ fn load_all(
                 Ok(None) => 0,
                 Ok(Some(loaded)) => {
                     let scanned_bytes = loaded.scanned_bytes;
-                    results.lock().0.push(loaded);
+                    opened.lock().add(loaded, found, options.unsynced_files_max);
                     scanned_bytes
                 }
                 // As many as there are now are needed at the least: half of the partitions serve nobody.
@@ -442,7 +468,7 @@ fn load_all(
                     let reason = error.to_string();
                     let offline =
                         OfflinePartition { partition: partition.clone(), path: path.clone(), reason };
-                    results.lock().1.push(offline);
+                    opened.lock().offline.push(offline);
                     0
                 }
             };
@@ -456,8 +482,9 @@ fn load_all(
         }
         work();
     });
-    match want_of_descriptors.into_inner() {
-        Some(error) => Err(OpenError::Descriptors(error)),
-        None => Ok(results.into_inner()),
+    if let Some(error) = want_of_descriptors.into_inner() {
+        return Err(OpenError::Descriptors(error));
     }
+    let Opened { loaded, offline, .. } = opened.into_inner();
+    Ok((loaded, offline))
 }

@@ -34,6 +34,11 @@ impl Log {
         left || self.durable_offset() < self.log_end_offset()
     }
 
+    /// Files besides the active segment's that stay open until they are synced.
+    pub(crate) fn unsynced_files(&self) -> usize {
+        self.unsynced.lock().files.len()
+    }
+
     /// The log's end now, and the files that hold what lies before it and may not be synced.
     pub(crate) fn begin_flush(&self) -> PendingFlush {
         // Before the end is read: an append after this line queues the log again.

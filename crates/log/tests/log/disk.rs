@@ -29,6 +29,8 @@ struct State {
     /// Bytes that may still be written.
     space: Option<usize>,
     syncs: Vec<String>,
+    open_files: usize,
+    open_files_most: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +96,11 @@ impl Disk {
             }
             other => panic!("{} is {other:?}", path.display()),
         }
+    }
+
+    /// As many files as were ever open at once.
+    pub(crate) fn open_files_most(&self) -> usize {
+        self.0.lock().open_files_most
     }
 
     /// What has been synced since the last call, in order.
@@ -217,6 +224,8 @@ impl Fs for Disk {
                 inode
             }
         };
+        state.open_files += 1;
+        state.open_files_most = state.open_files_most.max(state.open_files);
         Ok(Arc::new(DiskFile { disk: self.clone(), inode, path: path.to_owned() }))
     }
 
@@ -334,6 +343,12 @@ struct DiskFile {
     disk: Disk,
     inode: usize,
     path: PathBuf,
+}
+
+impl Drop for DiskFile {
+    fn drop(&mut self) {
+        self.disk.0.lock().open_files -= 1;
+    }
 }
 
 impl File for DiskFile {

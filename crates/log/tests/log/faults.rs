@@ -11,7 +11,7 @@ use millstream_log::{
     ReadError, ReadRequest,
 };
 use millstream_record::control::ControlType;
-use millstream_types::{BrokerId, ErrorCode, Offset};
+use millstream_types::{BrokerId, ErrorCode, Offset, PartitionId, TopicPartition};
 
 use crate::{
     disk::{Disk, Fault},
@@ -225,6 +225,40 @@ fn a_want_of_descriptors_fails_requests_and_passes() {
     disk.set_fault(Fault::Open);
     dirs.delete(&partition_two(), NOW).unwrap();
     assert!(!log.is_offline());
+}
+
+#[test]
+fn only_so_many_files_are_open_because_they_wait_to_be_synced() {
+    const LOGS: i32 = 40;
+    for flush_with in [FlushWith::Auto, FlushWith::Fdatasync] {
+        let most_open = |unsynced_files_max| {
+            let (mut disk, mut most) = (Disk::default(), 0);
+            for _ in 0..2 {
+                let options = OpenOptions { flush_with, unsynced_files_max, ..on_disk(&disk) };
+                let dirs = LogDirs::open(options).unwrap();
+                for number in 0..LOGS {
+                    let partition = TopicPartition::new(partition().topic, PartitionId(number));
+                    let log = dirs.create(&partition, TOPIC_ID, LogConfig::default()).unwrap();
+                    append(&log, plain(1, 100));
+                }
+                dirs.flush();
+                dirs.tick(NOW.plus_ms(5_000));
+                dirs.get(&partition()).map(|log| append(&log, plain(1, 100))).unwrap();
+                most = disk.open_files_most().max(most);
+                disk = disk.after_power_cut(|| true);
+            }
+            let dirs =
+                LogDirs::open(OpenOptions { flush_with, unsynced_files_max, ..on_disk(&disk) }).unwrap();
+            dirs.close(NOW);
+            assert_eq!(dirs.logs().len(), LOGS as usize);
+            assert!(dirs.logs().iter().all(|log| log.log_end_offset() >= Offset(2)), "{flush_with:?}");
+            disk.open_files_most().max(most)
+        };
+        // Each log's own file, those of one log more than may be, and those of the directory.
+        let room = LOGS as usize + 10 + 5 + 5;
+        assert!((LOGS as usize..room).contains(&most_open(10)), "{}", most_open(10));
+        assert!(most_open(usize::MAX) > room, "{}", most_open(usize::MAX));
+    }
 }
 
 #[test]

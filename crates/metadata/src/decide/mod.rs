@@ -30,6 +30,8 @@ pub struct Node<'a> {
     pub id: BrokerId,
     /// For the validation of settings and for defaults.
     pub layers: &'a BrokerLayers,
+    /// As many as the files that it may have open allow: each partition keeps one open.
+    pub partitions_max: usize,
 }
 
 /// What was decided: records, to be appended in one batch, and an answer for each item of the request.

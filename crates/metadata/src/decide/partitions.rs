@@ -7,7 +7,7 @@ use millstream_types::{BrokerId, ErrorCode, PartitionId};
 
 use super::{
     Decision, Failure, Node, PARTITIONS_MAX,
-    placement::{Directories, check_assignment},
+    placement::{Places, check_assignment},
 };
 use crate::Image;
 
@@ -32,11 +32,11 @@ pub fn create_partitions(
         *counts.entry(&request.topic).or_default() += 1;
     }
     let mut decision = Decision { records: Vec::new(), results: Vec::new() };
-    let mut directories = Directories::of(image, node.id);
+    let mut places = Places::of(image, node);
     for request in requests {
         let Some(count) = counts.remove(request.topic.as_str()) else { continue };
         let result = match count {
-            1 => add(image, node, request, &mut directories),
+            1 => add(image, request, &mut places),
             _ => Err(Failure::duplicate_topic()),
         };
         let result = result.and_then(|records| {
@@ -51,12 +51,7 @@ pub fn create_partitions(
     decision.validated_only(validate_only)
 }
 
-fn add(
-    image: &Image,
-    node: Node<'_>,
-    request: &NewPartitions,
-    directories: &mut Directories,
-) -> Result<Vec<MetadataRecord>, Failure> {
+fn add(image: &Image, request: &NewPartitions, places: &mut Places) -> Result<Vec<MetadataRecord>, Failure> {
     let topic = image.topics().get(&request.topic);
     let topic = topic.ok_or_else(|| Failure::bare(ErrorCode::UnknownTopicOrPartition))?;
     let last = topic.partitions.last_key_value();
@@ -88,6 +83,7 @@ fn add(
         let expected = topic.partitions.values().next().map(|partition| partition.replicas.len());
         assignments.iter().try_for_each(|replicas| check_assignment(image, replicas, expected))?;
     }
-    let record = |number| directories.partition(node.id).to_record(topic.id, PartitionId(number)).into();
+    places.grant(additional)?;
+    let record = |number| places.partition().to_record(topic.id, PartitionId(number)).into();
     Ok((current..request.count).map(record).collect())
 }

@@ -1,30 +1,54 @@
-//! Where new partitions go: which replicas a manual assignment may name, and which directory.
+//! Where new partitions go, and whether there is room for them: which replicas a manual assignment may name, and
+//! which directory.
 //! `ReplicationControlManager.validateManualPartitionAssignment`, `LogManager.nextLogDirs`.
 
 use std::collections::HashMap;
 
 use millstream_types::{BrokerId, ErrorCode, LeaderEpoch, Uuid};
 
-use super::Failure;
+use super::{Failure, Node};
 use crate::{Image, Partition, PartitionEpoch};
 
 /// Spreads new partitions over the node's directories, the emptiest first.
-pub(super) struct Directories {
+pub(super) struct Places {
+    node: BrokerId,
     counts: Vec<(Uuid, usize)>,
+    /// With those that were granted.
+    partitions: usize,
+    partitions_max: usize,
 }
 
-impl Directories {
-    pub(super) fn of(image: &Image, node: BrokerId) -> Self {
-        let registered = image.broker(node).map(|broker| broker.log_dirs()).unwrap_or_default();
+impl Places {
+    pub(super) fn of(image: &Image, node: Node<'_>) -> Self {
+        let registered = image.broker(node.id).map(|broker| broker.log_dirs()).unwrap_or_default();
         let mut counts: HashMap<Uuid, usize> = HashMap::new();
         if registered.len() > 1 {
             let partitions = image.topics().iter().flat_map(|topic| topic.partitions.values());
-            for directory in partitions.filter_map(|partition| partition.directory(node)) {
+            for directory in partitions.filter_map(|partition| partition.directory(node.id)) {
                 *counts.entry(directory).or_default() += 1;
             }
         }
         let count = |id: &Uuid| (*id, counts.get(id).copied().unwrap_or(0));
-        Self { counts: registered.iter().map(count).collect() }
+        Self {
+            node: node.id,
+            counts: registered.iter().map(count).collect(),
+            partitions: image.topics().iter().map(|topic| topic.partitions.len()).sum(),
+            partitions_max: node.partitions_max,
+        }
+    }
+
+    /// Asked before a topic's new partitions are placed. Apache Kafka has no such bound: there, the broker that runs
+    /// out of descriptors ends.
+    pub(super) fn grant(&mut self, additional: usize) -> Result<(), Failure> {
+        let (partitions, max) = (self.partitions.saturating_add(additional), self.partitions_max);
+        if partitions > max {
+            let message = format!(
+                "That would make {partitions} partitions, and the limit of open files allows {max}: raise it (ulimit -n), or have fewer partitions."
+            );
+            return Err(Failure::new(ErrorCode::PolicyViolation, message));
+        }
+        self.partitions = partitions;
+        Ok(())
     }
 
     fn next(&mut self) -> Uuid {
@@ -36,7 +60,8 @@ impl Directories {
     }
 
     /// A new partition with this node as its one replica and leader.
-    pub(super) fn partition(&mut self, node: BrokerId) -> Partition {
+    pub(super) fn partition(&mut self) -> Partition {
+        let node = self.node;
         Partition {
             replicas: vec![node],
             directories: vec![self.next()],

@@ -11,7 +11,7 @@ use millstream_types::{BrokerId, ErrorCode, PartitionId, TopicName, Uuid};
 
 use super::{
     Decision, Failure, Node, PARTITIONS_MAX,
-    placement::{Directories, check_assignment},
+    placement::{Places, check_assignment},
 };
 use crate::{Image, RECORDS_MAX, ResourceType};
 
@@ -54,12 +54,12 @@ pub fn create_topics(
     }
     let total: usize = topics.iter().map(|topic| partition_count(node, topic)).sum();
     let mut decision = Decision { records: Vec::new(), results: Vec::new() };
-    let mut directories = Directories::of(image, node.id);
+    let mut places = Places::of(image, node);
     let mut seen = BTreeSet::new();
     for topic in topics.iter().filter(|topic| seen.insert(topic.name.as_str())) {
         let result = match counts[topic.name.as_str()] {
             1 if total > PARTITIONS_MAX => Err(Failure::too_many_partitions()),
-            1 => create(image, node, topic, &mut directories, new_id),
+            1 => create(image, node, topic, &mut places, new_id),
             _ => Err(Failure::duplicate_topic()),
         };
         let result = result.map(|(created, records)| {
@@ -93,7 +93,7 @@ fn create(
     image: &Image,
     node: Node<'_>,
     topic: &NewTopic,
-    directories: &mut Directories,
+    places: &mut Places,
     new_id: &mut dyn FnMut() -> Uuid,
 ) -> Result<(CreatedTopic, Vec<MetadataRecord>), Failure> {
     let name = check_name(image, &topic.name)?;
@@ -102,6 +102,7 @@ fn create(
         true => by_count(image, node, topic)?,
         false => by_assignment(image, topic)?,
     };
+    places.grant(count)?;
     let created = CreatedTopic {
         id: new_id(),
         partitions: i32::try_from(count).expect("more partitions than fit a request were refused"),
@@ -121,7 +122,7 @@ fn create(
         record.into()
     }));
     for number in 0..created.partitions {
-        let partition = directories.partition(node.id);
+        let partition = places.partition();
         records.push(partition.to_record(created.id, PartitionId(number)).into());
     }
     Ok((created, records))

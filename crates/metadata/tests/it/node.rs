@@ -10,6 +10,8 @@ use millstream_record::{batch, kraft::MetadataRecord};
 use millstream_types::{BrokerId, LeaderEpoch, TimestampMs, TopicPartition, Uuid};
 
 pub(crate) const NODE: BrokerId = BrokerId(1);
+/// More than the bounds of a single request, which stand beside it.
+pub(crate) const PARTITIONS_MAX: usize = 20_000;
 pub(crate) const DIRECTORY: Uuid = Uuid(0xd1d1_d1d1_d1d1_4d1d_8d1d_d1d1_d1d1_d1d1);
 
 pub(crate) struct TestNode {
@@ -93,7 +95,7 @@ impl TestNode {
     }
 
     pub(crate) fn node(&self) -> Node<'_> {
-        Node { id: NODE, layers: &self.layers }
+        Node { id: NODE, layers: &self.layers, partitions_max: PARTITIONS_MAX }
     }
 
     /// The settings that the metadata has for this broker, in force from now on.

@@ -1,8 +1,8 @@
 //! Decisions about topics. Every message was given by Kafka 4.3.1 to the same request.
 
 use millstream_metadata::{
-    Election, Failure, NewPartitions, NewTopic, TopicRef, create_partitions, create_topics, delete_topics,
-    elect_leaders,
+    Election, Failure, NewPartitions, NewTopic, Node, TopicRef, create_partitions, create_topics,
+    delete_topics, elect_leaders,
 };
 use millstream_types::{BrokerId, ErrorCode, PartitionId, Uuid};
 
@@ -177,6 +177,31 @@ fn a_name_that_is_asked_for_twice_is_refused_once_and_the_others_go_on() {
     assert_eq!(results, [("c", Some("Duplicate topic name.")), ("d", None)]);
     node.commit(&decision.records);
     assert_eq!(node.image().topics().len(), 1);
+}
+
+/// Apache Kafka creates them, and ends when it cannot open their files.
+#[test]
+fn no_more_partitions_are_created_than_files_may_be_open() {
+    let mut node = TestNode::started();
+    node.create("a", 3, &[]);
+    let few = Node { partitions_max: 5, ..node.node() };
+    let refused = |partitions| {
+        let message = format!(
+            "That would make {partitions} partitions, and the limit of open files allows 5: raise it (ulimit -n), or have fewer partitions."
+        );
+        Err((44, message))
+    };
+    let mut new_id = node.new_id();
+    let topics = [new("b", Some(1), None), new("c", Some(2), None), new("d", Some(1), None)];
+    let decision = create_topics(node.image(), few, &topics, false, &mut new_id);
+    let results: Vec<_> =
+        decision.results.into_iter().map(|(_, result)| result.map(drop).map_err(shown)).collect();
+    assert_eq!(results, [Ok(()), refused(6), Ok(())]);
+    let add = |count| {
+        let request = NewPartitions { topic: "a".into(), count, assignments: None };
+        create_partitions(node.image(), few, &[request], false).results.remove(0).1.map_err(shown)
+    };
+    assert_eq!([add(5), add(6)], [Ok(()), refused(6)]);
 }
 
 #[test]
