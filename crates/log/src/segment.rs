@@ -6,7 +6,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -33,7 +33,7 @@ const HINTS: usize = 8;
 pub(crate) struct Segment {
     pub(crate) base_offset: Offset,
     path: PathBuf,
-    file: OnceLock<Arc<dyn File>>,
+    file: Mutex<OpenFile>,
     size: AtomicU64,
     pub(crate) index: SparseIndex<OffsetEntry>,
     pub(crate) time_index: SparseIndex<TimeEntry>,
@@ -44,6 +44,14 @@ pub(crate) struct Segment {
     hints: Mutex<Hints>,
     /// Where it was last said to be corrupt: a consumer asks again and again.
     told_corrupt_at: Mutex<Option<u64>>,
+}
+
+/// The segment's file while it is used, and for a while after.
+#[derive(Debug, Default)]
+struct OpenFile {
+    file: Option<Arc<dyn File>>,
+    /// Since [`Segment::close_unused`].
+    is_used: bool,
 }
 
 /// The latest timestamp of a segment: of what was there when it was opened, and of what was appended since.
@@ -105,7 +113,7 @@ impl Segment {
         Self {
             base_offset,
             path: file_path(dir, base_offset, LOG),
-            file: OnceLock::new(),
+            file: Mutex::default(),
             size: AtomicU64::new(size),
             index,
             time_index,
@@ -121,24 +129,37 @@ impl Segment {
         &self.path
     }
 
-    /// Opened at first use and kept.
-    pub(crate) fn file(&self, fs: &dyn Fs) -> Result<&Arc<dyn File>, StorageError> {
-        if let Some(file) = self.file.get() {
-            return Ok(file);
+    /// Opened where it is not.
+    pub(crate) fn file(&self, fs: &dyn Fs) -> Result<Arc<dyn File>, StorageError> {
+        let mut state = self.file.lock();
+        state.is_used = true;
+        if let Some(file) = &state.file {
+            return Ok(file.clone());
         }
         let file = fs.open(&self.path, OpenMode::Write).at("open", &self.path)?;
-        Ok(self.file.get_or_init(|| file))
+        state.file = Some(file.clone());
+        Ok(file)
+    }
+
+    /// Lets go of the file if nobody has asked for it since the last call. Who is reading or syncing it has it all
+    /// the same.
+    pub(crate) fn close_unused(&self) {
+        let mut state = self.file.lock();
+        if !std::mem::take(&mut state.is_used) {
+            state.file = None;
+        }
     }
 
     /// Begins the segment with an empty file.
     pub(crate) fn create_file(&self, fs: &dyn Fs) -> Result<Arc<dyn File>, StorageError> {
         let file = fs.open(&self.path, OpenMode::Truncate).at("create", &self.path)?;
-        Ok(self.file.get_or_init(|| file).clone())
+        *self.file.lock() = OpenFile { file: Some(file.clone()), is_used: true };
+        Ok(file)
     }
 
     /// The active segment's file is open since it became the active one.
-    pub(crate) fn open_file(&self) -> &Arc<dyn File> {
-        self.file.get().expect("an active segment's file is open")
+    pub(crate) fn open_file(&self) -> Arc<dyn File> {
+        self.file.lock().file.clone().expect("an active segment's file is open")
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -181,7 +202,8 @@ impl Segment {
     }
 
     fn walk_max_timestamp(&self, fs: &dyn Fs) -> Result<Option<TimeEntry>, ReadError> {
-        let mut walk = self.walk(fs, 0, self.size())?;
+        let file = self.file(fs)?;
+        let mut walk = self.walk(&*file, 0, self.size());
         let mut max = None;
         loop {
             match walk.next().at("read", &self.path)? {
@@ -201,9 +223,7 @@ impl Segment {
         let mut known = self.first_timestamp.lock();
         if known.is_none() && self.size() > 0 {
             let file = self.file(fs)?;
-            if let Ok(Some(first)) =
-                HeaderWalk::new(&**file, self.base_offset, 0, self.size()).next().at("read", &self.path)?
-            {
+            if let Ok(Some(first)) = self.walk(&*file, 0, self.size()).next().at("read", &self.path)? {
                 *known = first.header.max_timestamp();
             }
         }
@@ -251,12 +271,12 @@ impl Segment {
         end: u64,
         cold: ColdReads,
     ) -> Result<Option<Located>, ReadError> {
+        let file = self.file(fs)?;
         let walk_from = |position| {
-            let file = self.file(fs)?;
             if cold == ColdReads::Refuse && !file.is_cached(position, CHUNK_BYTES) {
                 return Err(ReadError::WouldBlock);
             }
-            Ok(self.walk(fs, position, end)?)
+            Ok(self.walk(&*file, position, end))
         };
         if let Some(position) = self.hint(offset).filter(|position| *position < end)
             && let Ok(Some(found)) = walk_from(position)?.next().at("read", &self.path)?
@@ -270,26 +290,27 @@ impl Segment {
             // The entry is only a hint; what it leads to must be the batch that it was made for.
             match first {
                 Ok(Some(batch)) if batch.header.last_offset() == entry.last_offset => {
-                    return self.walk_to(fs, offset, entry.position, end);
+                    return self.walk_to(&*file, offset, entry.position, end);
                 }
                 _ => tracing::warn!(path = %self.index.path().display(), ?entry, "index entry is wrong"),
             }
         }
-        self.walk_to(fs, offset, 0, end)
+        self.walk_to(&*file, offset, 0, end)
     }
 
-    pub(crate) fn walk(&self, fs: &dyn Fs, position: u64, end: u64) -> Result<HeaderWalk<'_>, StorageError> {
-        Ok(HeaderWalk::new(&**self.file(fs)?, self.base_offset, position, end))
+    /// Of the segment's own file.
+    pub(crate) fn walk<'a>(&self, file: &'a dyn File, position: u64, end: u64) -> HeaderWalk<'a> {
+        HeaderWalk::new(file, self.base_offset, position, end)
     }
 
     fn walk_to(
         &self,
-        fs: &dyn Fs,
+        file: &dyn File,
         offset: Offset,
         position: u64,
         end: u64,
     ) -> Result<Option<Located>, ReadError> {
-        let mut walk = self.walk(fs, position, end)?;
+        let mut walk = self.walk(file, position, end);
         let mut before = None;
         loop {
             match walk.next().at("read", &self.path)? {
@@ -297,7 +318,7 @@ impl Segment {
                 Ok(found) => {
                     let gap = found.is_none_or(|found| found.header.base_offset() > offset);
                     if let Some(before) = before.filter(|_| gap) {
-                        self.check_gap(fs, &before)?;
+                        self.check_gap(file, &before)?;
                     }
                     return Ok(found);
                 }
@@ -308,8 +329,8 @@ impl Segment {
 
     /// Where `offset` should be there is nothing. Compaction does that; or the batch before it has lost count
     /// of its records, which its checksum tells.
-    fn check_gap(&self, fs: &dyn Fs, before: &Located) -> Result<(), ReadError> {
-        match verify_crc(&**self.file(fs)?, before, &mut Vec::new()).at("read", &self.path)? {
+    fn check_gap(&self, file: &dyn File, before: &Located) -> Result<(), ReadError> {
+        match verify_crc(file, before, &mut Vec::new()).at("read", &self.path)? {
             Ok(()) => Ok(()),
             Err(error) => Err(self.corrupt(&Invalid { position: before.position, fault: error.into() })),
         }

@@ -31,6 +31,8 @@ impl Default for Intervals {
     }
 }
 
+/// A segment that was left is closed when it was not read for so long, and twice as long at most.
+const CLOSE_UNUSED_MS: i64 = 10_000;
 /// Checkpoints that rolls ask for are not taken more often.
 const CHECKPOINT_MIN_MS: i64 = 1_000;
 
@@ -40,11 +42,12 @@ pub(super) struct State {
     checkpointed: TimestampMs,
     retained: TimestampMs,
     expired: TimestampMs,
+    closed_unused: TimestampMs,
 }
 
 impl State {
     pub(super) fn new(now: TimestampMs) -> Self {
-        Self { checkpointed: now, retained: now, expired: now }
+        Self { checkpointed: now, retained: now, expired: now, closed_unused: now }
     }
 }
 
@@ -80,6 +83,10 @@ impl LogDirs {
         if is_due(state.retained, self.intervals.retention_check_ms, now) {
             state.retained = now;
             self.retain(dir, &logs, now)?;
+        }
+        if is_due(state.closed_unused, CLOSE_UNUSED_MS, now) {
+            state.closed_unused = now;
+            logs.iter().for_each(|log| log.close_unused_files());
         }
         if self.shared.durability == Durability::Os {
             logs.iter().for_each(|log| log.flush_if_due(now));

@@ -52,8 +52,8 @@ impl Log {
         unsynced.flushing_from = indexes_from;
         drop(unsynced);
         let active = mark.segment.open_file();
-        if dirty && !files.iter().any(|file| Arc::ptr_eq(file, active)) {
-            files.push(active.clone());
+        if dirty && !files.iter().any(|file| Arc::ptr_eq(file, &active)) {
+            files.push(active);
         }
         PendingFlush { files, dirs, mark, truncations }
     }

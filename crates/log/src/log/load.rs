@@ -320,7 +320,8 @@ impl Loader<'_> {
         if next.is_none() {
             // The active segment: the log's end is found behind its last index entry.
             let entry = segment.index.last();
-            let mut walk = segment.walk(fs, entry.map_or(0, |entry| entry.position), length)?;
+            let file = segment.file(fs)?;
+            let mut walk = segment.walk(&*file, entry.map_or(0, |entry| entry.position), length);
             let mut progress = IndexProgress::default();
             let mut last = None;
             loop {
@@ -379,7 +380,7 @@ impl Loader<'_> {
             self.note_cut(&path, scanned.end, scanned.file_length - scanned.end, saved, error.to_string());
             self.cut_segments(later)?;
         }
-        self.unsynced.files.push(scanned.segment.file(&*self.dir.fs)?.clone());
+        self.unsynced.files.push(scanned.segment.file(&*self.dir.fs)?);
         if !later.is_empty() && scanned.invalid.is_none() {
             scanned.segment.finish_time_index();
             scanned.segment.write_indexes(&*self.dir.fs, &mut self.unsynced.files)?;

@@ -92,7 +92,8 @@ impl Log {
         let located =
             segment.locate(fs, from, end, ColdReads::Wait).map_err(|error| self.lookup_failure(error))?;
         let Some(located) = located else { return Ok(None) };
-        let mut walk = segment.walk(fs, located.position, end)?;
+        let file = segment.file(fs)?;
+        let mut walk = segment.walk(&*file, located.position, end);
         loop {
             let batch = match walk.next().at("read", segment.path())? {
                 Ok(Some(batch)) => batch,

@@ -173,7 +173,7 @@ impl Log {
     pub(crate) fn new(dir: Arc<LogDir>, parts: Parts) -> Result<Arc<Self>, StorageError> {
         let active = parts.segments.last().expect("a log has at least one segment").clone();
         let first_timestamp = active.first_timestamp(&*dir.fs)?;
-        let file = active.file(&*dir.fs)?.clone();
+        let file = active.file(&*dir.fs)?;
         let mark =
             |segment: &Arc<Segment>, offset, position| Mark { offset, segment: segment.clone(), position };
         let log_end = mark(&active, parts.next_offset, active.size());
@@ -250,6 +250,13 @@ impl Log {
     /// The partition's directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Closes the files of all segments but the active one that nobody has used since the last call.
+    pub(crate) fn close_unused_files(&self) {
+        if let Some((_active, left)) = self.segments().split_last() {
+            left.iter().for_each(|segment| segment.close_unused());
+        }
     }
 
     /// The segment file in which `offset` is, or would be.

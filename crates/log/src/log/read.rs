@@ -138,7 +138,7 @@ impl Log {
                 result.aborted = aborted_in(&segments, offset, found.next);
             }
             let file = segment.file(&*self.dir.fs)?;
-            result.records = take(&**file, first.position, found.bytes).at("read", segment.path())?;
+            result.records = take(&*file, first.position, found.bytes).at("read", segment.path())?;
             break;
         }
         Ok(result)
@@ -165,11 +165,11 @@ impl Log {
             match cold {
                 ColdReads::Refuse => return Err(ReadError::WouldBlock),
                 ColdReads::Wait => {
-                    self.dir.turns.load(&**file, first.position, wanted).at("read", segment.path())?;
+                    self.dir.turns.load(&*file, first.position, wanted).at("read", segment.path())?;
                 }
             }
         }
-        let walk = segment.walk(&*self.dir.fs, first.position, end)?;
+        let walk = segment.walk(&*file, first.position, end);
         let whole = whole_batches(walk, wanted, bound).at("read", segment.path())?;
         let whole = whole.map_err(|invalid| segment.corrupt(&invalid))?;
         segment.remember(whole.next, first.position + whole.bytes as u64);

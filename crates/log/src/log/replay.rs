@@ -90,7 +90,8 @@ impl Replay<'_> {
     ) -> Result<(), StorageError> {
         for segment in self.segments_from(from) {
             let entry = segment.index.last_where(self.fs, |entry| entry.last_offset < from)?;
-            let mut walk = segment.walk(self.fs, entry.map_or(0, |entry| entry.position), segment.size())?;
+            let file = segment.file(self.fs)?;
+            let mut walk = segment.walk(&*file, entry.map_or(0, |entry| entry.position), segment.size());
             while let Ok(Some(batch)) = walk.next().at("read", segment.path())? {
                 if batch.header.base_offset() >= to {
                     return Ok(());
@@ -111,7 +112,7 @@ impl Replay<'_> {
     ) -> Result<(), StorageError> {
         let Some(producer) = batch.header.producer() else { return Ok(()) };
         let marker = if batch.header.attributes.is_control() {
-            let bytes = read_control(&**segment.file(self.fs)?, batch).at("read", segment.path())?;
+            let bytes = read_control(&*segment.file(self.fs)?, batch).at("read", segment.path())?;
             bytes.and_then(|bytes| end_transaction_marker(&batch.header, &bytes)).unwrap_or(None)
         } else {
             None

@@ -70,7 +70,7 @@ impl Log {
             aborted_unknown_from: None,
         };
         appender.producers = replay.run()?;
-        appender.file = active.file(fs)?.clone();
+        appender.file = active.file(fs)?;
         appender.index = scanned.progress;
         appender.first_timestamp = active.first_timestamp(fs)?;
         appender.next_offset = next_offset;

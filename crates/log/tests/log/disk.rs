@@ -98,6 +98,10 @@ impl Disk {
         }
     }
 
+    pub(crate) fn open_files(&self) -> usize {
+        self.0.lock().open_files
+    }
+
     /// As many files as were ever open at once.
     pub(crate) fn open_files_most(&self) -> usize {
         self.0.lock().open_files_most

@@ -262,6 +262,35 @@ fn only_so_many_files_are_open_because_they_wait_to_be_synced() {
 }
 
 #[test]
+fn a_segment_that_nobody_reads_any_more_is_closed() {
+    let disk = Disk::default();
+    let dirs = LogDirs::open(on_disk(&disk)).unwrap();
+    let before = disk.open_files();
+    let log = create(&dirs, LogConfig { segment_bytes: 300, ..LogConfig::default() });
+    while log.segment_count() < 30 {
+        append(&log, plain(1, 100));
+    }
+    dirs.flush();
+    assert_eq!(disk.open_files(), before + 30);
+    let mut now = NOW;
+    let mut quiet = || {
+        for _ in 0..2 {
+            now = now.plus_ms(10_000);
+            dirs.tick(now);
+            dirs.flush();
+        }
+    };
+    quiet();
+    assert_eq!(disk.open_files(), before + 1, "the active segment's is open");
+    let all: Vec<_> = (0..log.log_end_offset().0).collect();
+    assert_eq!(offsets(&read_all(&log, 0, Isolation::ReadUncommitted)), all);
+    assert!(disk.open_files() > before + 20);
+    append(&log, plain(1, 100));
+    quiet();
+    assert_eq!(disk.open_files(), before + 1);
+}
+
+#[test]
 fn a_flush_that_cannot_open_a_directory_is_not_a_failed_one_and_is_done_later() {
     for flush_with in [FlushWith::Auto, FlushWith::Fdatasync] {
         let disk = Disk::default();
