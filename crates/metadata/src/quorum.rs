@@ -91,7 +91,9 @@ pub struct Voters {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the metadata's voters are {voters:?}, but node {node} must be the only one")]
+#[error(
+    "the voters by the metadata log and quorum-state are {voters:?}, but node {node} must be the only one"
+)]
 pub struct VotersError {
     pub voters: Vec<i32>,
     pub node: BrokerId,
@@ -168,7 +170,10 @@ mod tests {
             r#"{"clusterId":"","leaderId":2,"leaderEpoch":3,"votedId":-1,"appliedOffset":0,"currentVoters":[{"voterId":1},{"voterId":2}],"data_version":0}"#,
         );
         let error = Voters::default().check_only(BrokerId(1), state.ok().as_ref()).unwrap_err();
-        assert_eq!(error.to_string(), "the metadata's voters are [1, 2], but node 1 must be the only one");
+        assert_eq!(
+            error.to_string(),
+            "the voters by the metadata log and quorum-state are [1, 2], but node 1 must be the only one"
+        );
         assert_eq!(Voters::default().check_only(BrokerId(1), None), Ok(()));
     }
 }
