@@ -84,6 +84,12 @@ impl TargetOptions {
         self.wrapper = words.into_iter().map(Into::into).collect();
         self
     }
+
+    /// So many files may be open.
+    #[must_use]
+    pub fn open_files(self, limit: usize) -> Self {
+        self.wrapper(["prlimit".to_owned(), format!("--nofile={limit}:{limit}")])
+    }
 }
 
 pub struct Target;

@@ -28,8 +28,7 @@ fn connections(target: &Running) -> Vec<TcpStream> {
 }
 
 fn with_few_files() -> Running {
-    let limited = ["sh", "-c", &format!("ulimit -n {FILES}; exec \"$@\""), "sh"];
-    Target::start(TargetOptions::default().wrapper(limited)).unwrap()
+    Target::start(TargetOptions::default().open_files(FILES as usize)).unwrap()
 }
 
 #[test]

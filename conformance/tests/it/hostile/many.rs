@@ -103,9 +103,7 @@ fn connections_leave_descriptors_to_the_logs() {
     if Kind::from_env().unwrap() == Kind::Kafka {
         return;
     }
-    let options =
-        TargetOptions::default().wrapper(["prlimit".to_owned(), format!("--nofile={FILES}:{FILES}")]);
-    let target = Target::start(options).unwrap();
+    let target = Target::start(TargetOptions::default().open_files(FILES)).unwrap();
     let mut session = Session::open(&target);
     session.topic("before", &[]);
     let connections: Vec<_> = (0..FILES).map(|_| TcpStream::connect(target.bootstrap()).unwrap()).collect();

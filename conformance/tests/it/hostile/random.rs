@@ -136,7 +136,7 @@ fn set_length(bytes: &mut [u8]) {
 }
 
 /// For 3,000 connections and 5,000 partitions.
-const FILES: u32 = 10_000;
+const FILES: usize = 10_000;
 
 #[test]
 fn a_damaged_request_of_a_real_client_is_answered_or_closes_its_connection() {
@@ -145,9 +145,7 @@ fn a_damaged_request_of_a_real_client_is_answered_or_closes_its_connection() {
     let advertised = format!("PLAINTEXT://{}", recorder.address());
     // Where a topic's partitions become thousands by a flipped bit, that is a request like any other, and takes the
     // memory of so many.
-    let options = TargetOptions::default()
-        .set("advertised.listeners", advertised)
-        .wrapper(["prlimit", &format!("--nofile={FILES}:{FILES}")]);
+    let options = TargetOptions::default().set("advertised.listeners", advertised).open_files(FILES);
     let mut siege = Siege::begin("damaged requests", options.set("auto.create.topics.enable", false));
     recorder.record(siege.target.bootstrap());
     // All clients that `make test` has, or the quickest.
