@@ -43,6 +43,7 @@ pub fn create_partitions(
             if decision.records.len() + records.len() > PARTITIONS_MAX {
                 return Err(Failure::too_many_partitions());
             }
+            places.grant(records.len())?;
             decision.records.extend(records);
             Ok(())
         });
@@ -83,7 +84,6 @@ fn add(image: &Image, request: &NewPartitions, places: &mut Places) -> Result<Ve
         let expected = topic.partitions.values().next().map(|partition| partition.replicas.len());
         assignments.iter().try_for_each(|replicas| check_assignment(image, replicas, expected))?;
     }
-    places.grant(additional)?;
     let record = |number| places.partition().to_record(topic.id, PartitionId(number)).into();
     Ok((current..request.count).map(record).collect())
 }

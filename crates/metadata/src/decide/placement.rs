@@ -37,8 +37,8 @@ impl Places {
         }
     }
 
-    /// Asked before a topic's new partitions are placed. Apache Kafka has no such bound: there, the broker that runs
-    /// out of descriptors ends.
+    /// That so many more may be, besides those that were granted before. Apache Kafka has no such bound: there, the
+    /// broker that runs out of descriptors ends.
     pub(super) fn grant(&mut self, additional: usize) -> Result<(), Failure> {
         let (partitions, max) = (self.partitions.saturating_add(additional), self.partitions_max);
         if partitions > max {
