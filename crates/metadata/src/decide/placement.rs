@@ -37,8 +37,8 @@ impl Places {
         }
     }
 
-    /// That so many more may be, besides those that were granted before. Apache Kafka has no such bound: there, the
-    /// broker that runs out of descriptors ends.
+    /// That so many more may be, besides those that were granted before. Apache Kafka 4.3.1 has no
+    /// such bound: it says that the topic was created, cannot open all of it, and cannot accept connections.
     pub(super) fn grant(&mut self, additional: usize) -> Result<(), Failure> {
         let (partitions, max) = (self.partitions.saturating_add(additional), self.partitions_max);
         if partitions > max {

@@ -179,7 +179,7 @@ fn a_name_that_is_asked_for_twice_is_refused_once_and_the_others_go_on() {
     assert_eq!(node.image().topics().len(), 1);
 }
 
-/// Apache Kafka creates them, and ends when it cannot open their files.
+/// Apache Kafka answers that it has created them.
 #[test]
 fn no_more_partitions_are_created_than_files_may_be_open() {
     let mut node = TestNode::started();
