@@ -10,6 +10,9 @@ use crate::{
     ApiKey, Request, RequestHeader, ResponseHeader, request_header_version, response_header_version,
 };
 
+/// Room for what of most messages is not records, so that it need not be made again and again.
+const ROOM: usize = 1024;
+
 /// The segments of a request's frame, its length in front.
 pub type Frame = VecDeque<Bytes>;
 /// The same of a response, whose records may lie in files.
@@ -28,7 +31,7 @@ pub fn encode_request<R: Request>(
         client_id: client_id.map(str::to_owned),
         unknown_tagged_fields: Vec::new(),
     };
-    let mut w = Writer::new();
+    let mut w = Writer::with_capacity(ROOM);
     header.write(&mut w, request_header_version(R::KEY, version))?;
     request.write(&mut w, version)?;
     Ok(with_length(w)?.into_iter().map(Payload::into_bytes).collect())
@@ -42,7 +45,7 @@ pub fn encode_response<R: Message>(
     correlation_id: i32,
 ) -> Result<ResponseFrame, EncodeError> {
     let header = ResponseHeader { correlation_id, ..Default::default() };
-    let mut w = Writer::new();
+    let mut w = Writer::with_capacity(ROOM);
     header.write(&mut w, response_header_version(key, version))?;
     response.write(&mut w, version)?;
     with_length(w)
