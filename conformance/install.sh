@@ -8,7 +8,7 @@ set -euo pipefail
 usage() {
   cat <<'TEXT'
 usage: conformance/install.sh [--quiet] PART...
-  test          what `make test` needs: kafka strace fuse zsh fish kafka-python confluent-kafka java franz-go kafkajs
+  test          what `make test` needs: kafka strace faketime fuse zsh fish kafka-python confluent-kafka java franz-go kafkajs
   conformance   what `make conformance` needs: test kafka-python-2 aiokafka java-2.8 sarama kcat
   or any of these parts by name
 TEXT
@@ -89,7 +89,7 @@ kafkajs() {
 
 part() {
   case $1 in
-    test) for p in kafka strace fuse zsh fish kafka-python confluent-kafka java franz-go kafkajs; do part "$p"; done;;
+    test) for p in kafka strace faketime fuse zsh fish kafka-python confluent-kafka java franz-go kafkajs; do part "$p"; done;;
     conformance) for p in test kafka-python-2 aiokafka java-2.8 sarama kcat; do part "$p"; done;;
     kafka | java) jars kafka "$here/kafka/pom.xml";;
     java-2.8) jars java-2.8 "$here/clients/java-2.8/pom.xml";;
@@ -97,7 +97,7 @@ part() {
     franz-go | sarama) golang "$1";;
     kafkajs) kafkajs;;
     kcat) need kcat kcat kcat || true;;
-    strace | zsh | fish) need "$1" "$1" "$1" || true;;
+    strace | faketime | zsh | fish) need "$1" "$1" "$1" || true;;
     # The tests mount by themselves as root; others need the helper.
     fuse)
       [ -e /dev/fuse ] || missing+=("fuse: the device /dev/fuse (modprobe fuse, or give it to the container)")

@@ -1,6 +1,7 @@
-//! The broker in a bad environment: a disk that is full or fails, file descriptors that run out. What it says then
-//! is retriable, what can go on goes on, and nothing that was acknowledged is lost.
+//! The broker in a bad environment: a disk that is full or fails, file descriptors that run out, a clock that is set.
+//! What it says then is retriable, what can go on goes on, and nothing that was acknowledged is lost.
 
+mod clock;
 mod descriptors;
 mod directories;
 mod failing;

@@ -24,14 +24,14 @@ pub(super) fn group_broker() -> Arc<Running> {
 }
 
 /// One member on a connection of its own, for a joining member waits for the others.
-pub(super) struct Member {
-    pub(super) session: Session,
+pub(crate) struct Member {
+    pub(crate) session: Session,
     pub(super) join: JoinGroupRequest,
     pub(super) generation: i32,
 }
 
 impl Member {
-    pub(super) fn new(target: &Running, group: &str) -> Self {
+    pub(crate) fn new(target: &Running, group: &str) -> Self {
         let mut session = Session::open(target);
         find_coordinator(&mut session, group);
         let join = JoinGroupRequest {
@@ -120,14 +120,14 @@ impl Member {
     }
 
     /// Joins and syncs alone in its group.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.joined();
         let id = self.join.member_id.clone();
         let synced = self.sync(&[(&id, b"everything")]);
         assert_eq!((code(synced.error_code), &synced.assignment[..]), (ErrorCode::None, &b"everything"[..]));
     }
 
-    pub(super) fn heartbeat(&mut self) -> ErrorCode {
+    pub(crate) fn heartbeat(&mut self) -> ErrorCode {
         let request = HeartbeatRequest {
             group_id: self.join.group_id.clone(),
             generation_id: self.generation,
