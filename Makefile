@@ -51,6 +51,9 @@ bench: build tools ## Millstream beside a real Apache Kafka and the floor; write
 bench-clients: build tools ## Millstream's client and tools beside librdkafka, Java's client and Kafka's tools; writes bench/CLIENTS.md
 	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN) clients $(ARGS)
 
+profile: build ## what the broker's processor time goes to and how often it allocates; needs root and perf; writes bench/PROFILE.md
+	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN) profile $(ARGS)
+
 soak: build ## an hour of everything at once, and whether the broker grows by it; writes bench/SOAK.md (ARGS=--minutes N)
 	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN) soak $(ARGS)
 

@@ -18,6 +18,7 @@ mod machine;
 mod payload;
 mod plan;
 mod produce;
+mod profile;
 mod report;
 mod rounds;
 mod samples;
@@ -68,6 +69,8 @@ enum Command {
     Soak(soak::Arguments),
     /// Measures Millstream's client beside librdkafka and Java's; writes CLIENTS.md
     Clients(clients::Arguments),
+    /// Shows what Millstream's processor time goes to and how often it allocates; writes PROFILE.md
+    Profile(profile::Arguments),
     /// One client, as a process of its own
     #[command(hide = true)]
     Client(clients::Run),
@@ -122,6 +125,9 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     if let Some(Command::Clients(clients)) = &arguments.command {
         return clients::run(clients, &arguments.place);
+    }
+    if let Some(Command::Profile(profile)) = &arguments.command {
+        return profile::run(profile, &arguments.place);
     }
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     let usual = if arguments.extent.is_partial() { own.join("partial") } else { own.to_owned() };
