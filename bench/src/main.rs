@@ -120,14 +120,11 @@ fn run(arguments: Arguments) -> Result<()> {
             .exec();
         return Err(failure.into());
     }
-    if let Some(Command::Soak(soak)) = &arguments.command {
-        return soak::run(soak, &arguments.place);
-    }
-    if let Some(Command::Clients(clients)) = &arguments.command {
-        return clients::run(clients, &arguments.place);
-    }
-    if let Some(Command::Profile(profile)) = &arguments.command {
-        return profile::run(profile, &arguments.place);
+    match &arguments.command {
+        Some(Command::Soak(soak)) => return soak::run(soak, &arguments.place),
+        Some(Command::Clients(clients)) => return clients::run(clients, &arguments.place),
+        Some(Command::Profile(profile)) => return profile::run(profile, &arguments.place),
+        _ => {}
     }
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     let usual = if arguments.extent.is_partial() { own.join("partial") } else { own.to_owned() };

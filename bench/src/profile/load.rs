@@ -2,8 +2,6 @@
 
 use std::{
     fmt,
-    io::{Read, Write},
-    net::TcpStream,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -84,20 +82,11 @@ impl Load {
             Self::Produce(_) | Self::Singles { .. } => "Produce",
             Self::Consume(_) => "Fetch",
         };
-        let metrics = metrics(broker)?;
+        let metrics = broker.metrics()?;
         let series = format!("kafka_network_requestmetrics_requests_total{{request=\"{name}\"}} ");
         let count = metrics.lines().find_map(|line| line.strip_prefix(&series));
         count.with_context(|| format!("{series} is not in:\n{metrics}"))?.parse().context(series)
     }
-}
-
-fn metrics(broker: &Running) -> Result<String> {
-    let console = broker.ready_line()["console"].as_str().and_then(|url| url.strip_prefix("http://"));
-    let mut stream = TcpStream::connect(console.context("the broker named no console")?)?;
-    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }
 
 pub(super) struct UnderWay {

@@ -10,7 +10,7 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -37,8 +37,8 @@ struct Profile {
     /// Of allocations.
     allocating: Stacks,
     allocations: u64,
-    /// Answered while allocations were counted.
-    requests: u64,
+    /// Answered while allocations were counted, at the rate of some moments more.
+    requests: f64,
 }
 
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
@@ -72,13 +72,12 @@ fn profile(
     span: Duration,
     scratch: &Path,
 ) -> Result<Profile> {
-    let pid = broker.pid()?;
     let under_way = load.prepare(broker)?;
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let driver = scope.spawn(|| under_way.go_on_until(&stop));
         thread::sleep(WARM_UP);
-        let observed = observe(load, broker, pid, allocations, span, scratch);
+        let observed = observe(load, broker, allocations, span, scratch);
         let ended_early = driver.is_finished();
         stop.store(true, Ordering::Relaxed);
         driver.join().map_err(|_| anyhow!("the load panicked"))??;
@@ -90,16 +89,18 @@ fn profile(
 fn observe(
     load: Load,
     broker: &Running,
-    pid: u32,
     allocations: &Allocations,
     span: Duration,
     scratch: &Path,
 ) -> Result<Profile> {
+    let pid = broker.pid()?;
     let cpu = perf::cpu(pid, span, scratch)?;
-    let before = load.requests(broker)?;
+    let (began, before) = (Instant::now(), load.requests(broker)?);
     let counted = allocations.count(pid, span)?;
-    let requests = load.requests(broker)? - before;
-    ensure!(requests > 0, "no request was answered");
+    // perf takes a while to begin and to end, and the load goes on meanwhile.
+    let part = span.div_duration_f64(began.elapsed());
+    let requests = (load.requests(broker)? - before) as f64 * part;
+    ensure!(requests > 0.0, "no request was answered");
     let allocating = allocations.sample(pid, scratch)?;
     Ok(Profile { load, cpu, allocating, allocations: counted, requests })
 }

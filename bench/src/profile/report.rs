@@ -58,13 +58,13 @@ fn render(machine: &Machine, seconds: u64, profiles: &[Profile]) -> Result<Strin
         let libraries = (1.0 - kernel - own - allocator).max(0.0);
         writeln!(
             text,
-            "| [{load}]({GRAPHS}/{}) | {} | {} | {} | {} | {:.1} | {requests} |",
+            "| [{load}]({GRAPHS}/{}) | {} | {} | {} | {} | {:.1} | {requests:.0} |",
             file(load),
             per_cent(kernel),
             per_cent(own),
             per_cent(allocator),
             per_cent(libraries),
-            *allocations as f64 / *requests as f64
+            *allocations as f64 / requests
         )?;
     }
     writeln!(
@@ -81,7 +81,7 @@ fn render(machine: &Machine, seconds: u64, profiles: &[Profile]) -> Result<Strin
             "\n| of {} allocations, who asked | per request |\n|---|---:|",
             profile.allocating.count()
         )?;
-        let per_request = profile.allocations as f64 / profile.requests as f64;
+        let per_request = profile.allocations as f64 / profile.requests;
         rows(&mut text, profile.allocating.innermost_own(), |part| format!("{:.2}", part * per_request))?;
     }
     Ok(text)

@@ -2,6 +2,8 @@
 
 use std::{
     env, fs,
+    io::{Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::ExitStatus,
     time::Duration,
@@ -205,6 +207,16 @@ impl Running {
     /// The line that Millstream wrote when it was ready; null for a real Kafka.
     pub fn ready_line(&self) -> &serde_json::Value {
         &self.ready.line
+    }
+
+    /// What Millstream's `/metrics` says.
+    pub fn metrics(&self) -> Result<String> {
+        let console = self.ready.line["console"].as_str().and_then(|url| url.strip_prefix("http://"));
+        let mut stream = TcpStream::connect(console.context("the target named no console")?)?;
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     pub fn pid(&self) -> Result<u32> {

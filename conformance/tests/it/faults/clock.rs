@@ -1,10 +1,7 @@
 //! A clock that is set, forward and back: nobody's session ends by it, what was acknowledged stays, and records are
 //! stamped and judged by the clock as it is. The broker's calls for the time go through `libfaketime`.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use millstream_testkit::{Target, TargetOptions, skip};
 use millstream_types::ErrorCode;
@@ -71,7 +68,7 @@ impl Clock {
 fn library() -> Option<PathBuf> {
     let of_architectures = fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
     let directories = of_architectures.chain([PathBuf::from("/usr/lib"), PathBuf::from("/usr/lib64")]);
-    directories.map(|path| path.join("faketime/libfaketimeMT.so.1")).find(|path| Path::exists(path))
+    directories.map(|path| path.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists())
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! More connections than anybody needs.
 
 use std::{
-    io::{Read, Write},
+    io::Write,
     net::TcpStream,
     thread,
     time::{Duration, Instant},
 };
 
 use millstream_protocol::messages::ApiVersionsRequest;
-use millstream_testkit::{Connection, Kind, Running, Target, TargetOptions, wait_until};
+use millstream_testkit::{Connection, Kind, Target, TargetOptions, wait_until};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::{Siege, scaled};
@@ -83,17 +83,8 @@ fn refused_connections_are_all_counted_and_told_now_and_then() {
     assert!((1..=lines_max).contains(&lines), "{lines} lines: {}", target.output());
     let counted =
         format!("millstream_connections_limited_total{{limit=\"max.connections.per.ip\"}} {REFUSED}");
-    let metrics = metrics(&target);
+    let metrics = target.metrics().unwrap();
     assert!(metrics.contains(&counted), "{metrics}");
-}
-
-fn metrics(target: &Running) -> String {
-    let console = target.ready_line()["console"].as_str().unwrap().to_owned();
-    let mut stream = TcpStream::connect(console.strip_prefix("http://").unwrap()).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 /// Apache Kafka is not asked: a JVM with so few does not start.
