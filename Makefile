@@ -44,9 +44,9 @@ torture: build tools ## the long run: 200 kills, 20 power cuts, 1,000 flipped bi
 		cargo test --locked -p millstream-conformance --test it -- --nocapture --test-threads 1 hostile::
 	cargo run --locked --release -p millstream-sim -- --seeds 100000
 
-bench: build tools ## Millstream beside a real Apache Kafka and the floor; writes bench/RESULTS.md (ARGS=--resume, --long)
+bench: build tools ## Millstream beside a real Apache Kafka and the floor; five rounds, hours; writes bench/RESULTS.md (ARGS=--resume)
 	cargo test --release --manifest-path bench/Cargo.toml
-	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN) $(ARGS)
+	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN) $(or $(ARGS),--long)
 
 bench-clients: build tools ## Millstream's client and tools beside librdkafka, Java's client and Kafka's tools; writes bench/CLIENTS.md
 	cargo run --release --manifest-path bench/Cargo.toml -- --bin $(BIN) clients $(ARGS)
@@ -73,4 +73,4 @@ deny: ## licences and sources of all dependencies
 fmt: ## format all Rust
 	cargo fmt --all
 
-.PHONY: help run build check test conformance torture bench bench-clients soak tools lint deny fmt
+.PHONY: help run build check test conformance torture bench bench-clients profile soak tools lint deny fmt

@@ -127,7 +127,9 @@ fn run(arguments: Arguments) -> Result<()> {
         _ => {}
     }
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let usual = if arguments.extent.is_partial() { own.join("partial") } else { own.to_owned() };
+    // What goes on or is rendered has no extent of its own.
+    let is_partial = arguments.extent.is_partial() && !arguments.resume && !arguments.render;
+    let usual = if is_partial { own.join("partial") } else { own.to_owned() };
     let out = arguments.place.out.clone().unwrap_or(usual);
     fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     let mut samples = samples(&arguments, &out.join("results.jsonl"))?;

@@ -42,7 +42,7 @@ impl Extent {
 
     /// Whether it is less than what RESULTS.md in the repository should show.
     pub(crate) fn is_partial(&self) -> bool {
-        self.quick || !self.only.is_empty() || !self.subjects.is_empty()
+        !self.long || !self.only.is_empty() || !self.subjects.is_empty()
     }
 
     pub(crate) fn rounds(&self) -> u32 {

@@ -53,10 +53,7 @@ fn head(samples: &Samples) -> Result<String> {
         writeln!(text, "| **cut off** | after {done} of {planned} runs; `--resume` goes on |")?;
     }
     let arguments = samples.began.arguments.join(" ");
-    writeln!(
-        text,
-        "| to repeat | `cargo run --release --manifest-path bench/Cargo.toml -- {arguments}`, as `make bench` does |"
-    )?;
+    writeln!(text, "| to repeat | `cargo run --release --manifest-path bench/Cargo.toml -- {arguments}` |")?;
     Ok(text)
 }
 
@@ -77,7 +74,7 @@ fn reached(text: &mut String, samples: &Samples) -> Result<()> {
     writeln!(
         text,
         "\n## What was to be reached\n\nMillstream flushes before it acknowledges, Kafka does not. Of several \
-         loads the worst counts. {met} of {} met.\n",
+         loads the worst counts. In brackets how the floor compares, by the same measure. {met} of {} met.\n",
         targets.len()
     )?;
     writeln!(text, "| figure | to reach | measured | met |\n|---|---|---|---|")?;

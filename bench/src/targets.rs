@@ -116,9 +116,10 @@ impl Judge<'_> {
             let mut ratio = |part: &str, metric, ours: Subject, theirs, limit| {
                 let os = if ours == MillstreamOs { ", durability os" } else { "" };
                 let figure = format!("{part} at {rate}/s{os}");
-                let found =
-                    self.samples.ratio(scenario, metric, [ours, theirs]).map(|ratio| (ratio, scenario));
-                all.push(against(figure, Goal::AtMost(limit), theirs, found, false));
+                let found = self.samples.ratio(scenario, metric, [ours, theirs]);
+                let floors = self.samples.ratio(scenario, metric, [Floor, theirs]);
+                let remarks = floors.map(the_floor).into_iter().collect();
+                all.push(against(figure, Goal::AtMost(limit), theirs, found, remarks));
             };
             ratio("p50", Metric::P50Ms, Millstream, KafkaFlushing, 1.0 / 3.0);
             ratio("p99", Metric::P99Ms, Millstream, KafkaFlushing, 1.0);
@@ -187,14 +188,12 @@ impl Judge<'_> {
             let (with, without) = (p99(subject, Metric::P99Ms)?, p99(subject, Metric::QuietP99Ms)?);
             Some(with / without)
         };
-        let floors =
-            ratio(Floor).map(|ratio| format!(" (the floor {} ×)", number(ratio))).unwrap_or_default();
-        let ratio = ratio(Millstream);
+        let ours = ratio(Millstream);
         Some(Target {
             figure: format!("produce p99 at 1000/s while a consumer reads {scenario}"),
             goal: "≤ 2 × without it".to_owned(),
-            measured: ratio.map_or("–".to_owned(), |ratio| format!("{} ×{floors}", number(ratio))),
-            met: ratio.map(|ratio| ratio <= 2.0),
+            measured: measured(ours, ratio(Floor).map(the_floor).into_iter().collect()),
+            met: ours.map(|ratio| ratio <= 2.0),
         })
     }
 
@@ -209,11 +208,12 @@ impl Judge<'_> {
                 Some((at, highest / base))
             };
             let Some((at, ratio)) = dearest(Millstream) else { continue };
-            let floors = dearest(Floor).map(|(at, ratio)| format!("; the floor {} × at {at}", number(ratio)));
+            let mut remarks = vec![format!("at {at}")];
+            remarks.extend(dearest(Floor).map(|(at, ratio)| format!("{} at {at}", the_floor(ratio))));
             all.push(Target {
                 figure: format!("CPU with more and more {what}"),
                 goal: "≤ 1.5 × with one".to_owned(),
-                measured: format!("{} × at {at}{}", number(ratio), floors.unwrap_or_default()),
+                measured: measured(Some(ratio), remarks),
                 met: Some(ratio <= 1.5),
             });
         }
@@ -239,39 +239,50 @@ impl Judge<'_> {
         theirs: Subject,
         select: &dyn Fn(Throughput) -> bool,
     ) -> Target {
-        let mut worst: Option<(f64, Scenario)> = None;
+        let mut worst: Option<(f64, Scenario, Throughput)> = None;
         for scenario in self.scenarios.iter().copied() {
             let Scenario::Throughput(load) = scenario else { continue };
             let ratio = self.samples.ratio(scenario, metric, [Millstream, theirs]).filter(|_| select(load));
             if let Some(ratio) = ratio
-                && worst.is_none_or(|(other, _)| goal.is_worse(ratio, other))
+                && worst.is_none_or(|(other, ..)| goal.is_worse(ratio, other))
             {
-                worst = Some((ratio, scenario));
+                worst = Some((ratio, scenario, load));
             }
         }
-        against(figure.to_owned(), goal, theirs, worst, true)
+        let mut remarks = Vec::new();
+        if let Some((_, scenario, load)) = worst {
+            remarks.push(load.to_string());
+            // Its rate is that of frames without pause, which no client sends.
+            if theirs != Floor && matches!(metric, Metric::ProduceCpu | Metric::ConsumeCpu) {
+                remarks.extend(self.samples.ratio(scenario, metric, [Floor, theirs]).map(the_floor));
+            }
+        }
+        against(figure.to_owned(), goal, theirs, worst.map(|(ratio, ..)| ratio), remarks)
     }
 }
 
-fn against(
-    figure: String,
-    goal: Goal,
-    theirs: Subject,
-    found: Option<(f64, Scenario)>,
-    name_load: bool,
-) -> Target {
-    let measured = match found {
-        None => "–".to_owned(),
-        Some((ratio, Scenario::Throughput(load))) if name_load => format!("{} × ({load})", number(ratio)),
-        Some((ratio, _)) => format!("{} ×", number(ratio)),
-    };
+fn against(figure: String, goal: Goal, theirs: Subject, ratio: Option<f64>, remarks: Vec<String>) -> Target {
     let theirs = match theirs {
         Floor => "the floor".to_owned(),
         KafkaFlushing => "Kafka's with flushes".to_owned(),
         other => format!("{other}'s"),
     };
-    let goal_text = goal.show(&format!(" × {theirs}"));
-    Target { figure, goal: goal_text, measured, met: found.map(|(ratio, _)| goal.is_met(ratio)) }
+    Target {
+        figure,
+        goal: goal.show(&format!(" × {theirs}")),
+        measured: measured(ratio, remarks),
+        met: ratio.map(|ratio| goal.is_met(ratio)),
+    }
+}
+
+fn measured(ratio: Option<f64>, remarks: Vec<String>) -> String {
+    let Some(ratio) = ratio else { return "–".to_owned() };
+    let remarks = if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join("; ")) };
+    format!("{} ×{remarks}", number(ratio))
+}
+
+fn the_floor(ratio: f64) -> String {
+    format!("the floor {} ×", number(ratio))
 }
 
 /// Thirds as such, others without needless digits.
@@ -279,6 +290,7 @@ fn number(value: f64) -> String {
     match value {
         _ if (value - 1.0 / 3.0).abs() < 1e-9 => "1/3".to_owned(),
         _ if (value - 2.0 / 3.0).abs() < 1e-9 => "2/3".to_owned(),
+        _ if (0.0..0.005).contains(&value) => "< 0.01".to_owned(),
         _ => format!("{value:.2}").trim_end_matches('0').trim_end_matches('.').to_owned(),
     }
 }
@@ -321,8 +333,9 @@ mod tests {
             (none, Kafka, cpu, 0.5),
             (lz4, Millstream, cpu, 0.1),
             (lz4, Kafka, cpu, 0.2),
+            (lz4, Floor, cpu, 0.05),
         ]);
-        let expected = "0.5 × (100 B, 1 partition, lz4, JSON)".to_owned();
+        let expected = "0.5 × (100 B, 1 partition, lz4, JSON; the floor 0.25 ×)".to_owned();
         assert_eq!(found(&samples, "CPU, produce 100 B, 1 partition"), (expected, Some(false)));
         assert_eq!(found(&samples, "CPU, produce 1 KiB, 1 partition"), ("–".to_owned(), None));
     }
@@ -335,7 +348,7 @@ mod tests {
             ("growth, 10 partitions", Millstream, cpu, 1.7),
             ("growth, 1000 partitions", Millstream, cpu, 1.4),
         ]);
-        let expected = ("1.7 × at 10".to_owned(), Some(false));
+        let expected = ("1.7 × (at 10)".to_owned(), Some(false));
         assert_eq!(found(&samples, "CPU with more and more partitions"), expected);
     }
 
@@ -343,5 +356,6 @@ mod tests {
     fn goals_are_shown_as_they_were_set() {
         assert_eq!(Goal::AtMost(1.0 / 3.0).show(" × Kafka's"), "≤ 1/3 × Kafka's");
         assert_eq!(Goal::AtLeast(1.3).show(""), "≥ 1.3");
+        assert_eq!(measured(Some(0.004), Vec::new()), "< 0.01 ×");
     }
 }

@@ -70,6 +70,8 @@ impl Rounds {
 
 fn connection(stream: TcpStream, rounds: &Rounds, directory: &Path) -> Result<()> {
     stream.set_nodelay(true)?;
+    // As Millstream does on one machine.
+    rustix::net::sockopt::set_tcp_congestion(&stream, "reno")?;
     let stream = Arc::new(stream);
     let id = u64::from(stream.peer_addr()?.port());
     // Small frames come many to a system call; of large ones the rest is read past this buffer.

@@ -26,7 +26,7 @@ use crate::{
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
-const TOPIC: i8 = 2;
+pub(crate) const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const BROKER_LOGGER: i8 = 8;
 const SET: i8 = 0;
@@ -164,7 +164,13 @@ fn alter(session: &mut Session, broker: &str, key: &str, value: Option<&str>) ->
     alter_resource(session, BROKER, broker, key, value)
 }
 
-fn alter_resource(session: &mut Session, kind: i8, name: &str, key: &str, value: Option<&str>) -> ErrorCode {
+pub(crate) fn alter_resource(
+    session: &mut Session,
+    kind: i8,
+    name: &str,
+    key: &str,
+    value: Option<&str>,
+) -> ErrorCode {
     let config = AlterableConfig {
         name: key.to_owned(),
         config_operation: if value.is_some() { SET } else { DELETE },

@@ -6,6 +6,7 @@
 
 mod bombs;
 mod bytes;
+mod limits;
 mod many;
 mod queue;
 mod random;

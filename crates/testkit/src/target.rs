@@ -209,14 +209,15 @@ impl Running {
         &self.ready.line
     }
 
-    /// What Millstream's `/metrics` says.
-    pub fn metrics(&self) -> Result<String> {
+    /// What Millstream's `/metrics` says of one series, its labels included; 0 if it does not know it.
+    pub fn metric(&self, series: &str) -> Result<u64> {
         let console = self.ready.line["console"].as_str().and_then(|url| url.strip_prefix("http://"));
         let mut stream = TcpStream::connect(console.context("the target named no console")?)?;
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        let value = answer.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(Ok(0), |value| value.parse().with_context(|| format!("{series} is {value}")))
     }
 
     pub fn pid(&self) -> Result<u32> {

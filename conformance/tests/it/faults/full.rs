@@ -3,14 +3,17 @@
 
 use std::fs;
 
+use millstream_testkit::wait_until;
 use millstream_types::ErrorCode;
 
-use super::{create, delete, try_append, wait_until_it_takes};
+use super::{LIMIT, create, delete, try_append, wait_until_it_takes};
 use crate::{
+    dynamic::{TOPIC, alter_resource},
     mounted::Machine,
     semantics::{
         committed::{commit, commit_request, committed},
         groups::find_coordinator,
+        offsets::delete_records,
     },
     session::{Session, batch, code},
 };
@@ -99,4 +102,39 @@ fn a_topic_created_on_a_full_disk_works_without_a_restart_once_there_is_space() 
         let data = session.fetch_partition("new", partition, 0);
         assert_eq!(crate::session::values(&data), ["taken"], "{partition}");
     }
+}
+
+/// What makes room works on what the reserve has left: old segments go, by retention and by DeleteRecords.
+#[test]
+fn retention_and_deleted_records_make_room_on_a_full_disk() {
+    const EARLIEST: i64 = -2;
+    const RECORDS: i64 = 6;
+    const SEGMENT: u64 = 1_000_000;
+    let often = ["--set", "log.retention.check.interval.ms=500"];
+    let Some(machine) = Machine::start("making room on a full disk", 3, &often) else { return };
+    let mut session = Session::open(&machine.target);
+    let small = [("segment.bytes", "1048576"), ("file.delete.delay.ms", "100"), ("retention.bytes", "-1")];
+    for topic in ["retained", "deleted"] {
+        session.topic(topic, &small);
+        for _ in 0..RECORDS {
+            session.append(topic, 0, batch(&[vec![b'x'; 500_000]]));
+        }
+    }
+    let earliest = |session: &mut Session, topic: &str| session.list_offset(topic, 0, EARLIEST).offset;
+    machine.disk.disk().set_free(Some(0));
+    assert_eq!(try_append(&mut session, "retained", 0, "refused"), ErrorCode::KafkaStorageError);
+    let free = || machine.disk.disk().space().1;
+    let before = free();
+    let deleted = delete_records(&mut session, "deleted", 0, RECORDS - 1);
+    assert_eq!((code(deleted.error_code), deleted.low_watermark), (ErrorCode::None, RECORDS - 1));
+    assert_eq!(earliest(&mut session, "deleted"), RECORDS - 1);
+    wait_until("its segments to go", LIMIT, || Ok((free() > before + SEGMENT).then_some(()))).unwrap();
+
+    let before = free();
+    let retention = alter_resource(&mut session, TOPIC, "retained", "retention.bytes", Some("1100000"));
+    assert_eq!(retention, ErrorCode::None);
+    wait_until("retention on a full disk", LIMIT, || Ok((free() > before + SEGMENT).then_some(()))).unwrap();
+    assert!(earliest(&mut session, "retained") > 0);
+    machine.disk.disk().set_free(None);
+    wait_until_it_takes(&mut session, "retained", 0, "after");
 }

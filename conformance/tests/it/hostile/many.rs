@@ -1,11 +1,6 @@
 //! More connections than anybody needs.
 
-use std::{
-    io::Write,
-    net::TcpStream,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{io::Write, net::TcpStream, thread, time::Duration};
 
 use millstream_protocol::messages::ApiVersionsRequest;
 use millstream_testkit::{Connection, Kind, Target, TargetOptions, wait_until};
@@ -59,32 +54,6 @@ fn whoever_behaves_is_served_while_connections_come_and_go_without_end() {
         };
         thread::scope(|scope| (0..ATTACKERS).for_each(|_| drop(scope.spawn(flood))));
     });
-}
-
-/// Of Apache Kafka's log nothing is demanded.
-#[test]
-fn refused_connections_are_all_counted_and_told_now_and_then() {
-    const REFUSED: usize = 200;
-    const PAUSE: Duration = Duration::from_secs(5);
-    if Kind::from_env().unwrap() == Kind::Kafka {
-        return;
-    }
-    let target = Target::start(TargetOptions::default().set("max.connections.per.ip", 2)).unwrap();
-    let mut held = [(); 2].map(|()| Connection::open(target.bootstrap()).unwrap());
-    for connection in &mut held {
-        assert_eq!(connection.call(0, &ApiVersionsRequest::default()).unwrap().error_code, 0);
-    }
-    let began = Instant::now();
-    for _ in 0..REFUSED {
-        Connection::open(target.bootstrap()).unwrap().expect_close().unwrap();
-    }
-    let lines_max = 1 + (began.elapsed().as_secs() / PAUSE.as_secs()) as usize;
-    let lines = target.output().matches("connection refused").count();
-    assert!((1..=lines_max).contains(&lines), "{lines} lines: {}", target.output());
-    let counted =
-        format!("millstream_connections_limited_total{{limit=\"max.connections.per.ip\"}} {REFUSED}");
-    let metrics = target.metrics().unwrap();
-    assert!(metrics.contains(&counted), "{metrics}");
 }
 
 /// Apache Kafka is not asked: a JVM with so few does not start.

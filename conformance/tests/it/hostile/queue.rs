@@ -34,8 +34,9 @@ fn partition_bytes(session: &mut Session) -> usize {
 }
 
 /// Of one connection that sends `REQUESTS` at once while nothing is flushed: how many records are written, at
-/// least `expected`. Then all are answered, in order.
-fn begun(queued_max: usize, expected: usize) -> usize {
+/// least `expected`, and how many of them wait behind others by the broker's own count. Then all are answered, in
+/// order.
+fn begun(queued_max: usize, expected: usize) -> (usize, u64) {
     let target = Target::start(TargetOptions::default().set("queued.max.requests", queued_max)).unwrap();
     let (mut sender, mut other) = (Session::open(&target), Session::open(&target));
     sender.topic(TOPIC, &[]);
@@ -53,6 +54,7 @@ fn begun(queued_max: usize, expected: usize) -> usize {
     let answer = other.produce_version(9, 1, TOPIC, 0, record.clone());
     assert_eq!(code(answer.error_code), ErrorCode::None, "{answer:?}");
     let begun = partition_bytes(&mut other) / record.len() - 1;
+    let waiting = target.metric("kafka_network_requestchannel_requestqueuesize").unwrap();
     strace.kill().unwrap();
     let answered: Vec<i64> = (0..REQUESTS)
         .map(|_| {
@@ -63,7 +65,7 @@ fn begun(queued_max: usize, expected: usize) -> usize {
         })
         .collect();
     assert!(answered.is_sorted_by(|a, b| a < b), "{answered:?}");
-    begun
+    (begun, waiting)
 }
 
 /// Apache Kafka is not asked: it never begins a connection's next request before it has answered the last.
@@ -77,8 +79,9 @@ fn no_more_requests_wait_behind_others_than_queued_max_requests_allows() {
         skip("queued.max.requests", "strace cannot trace here: conformance/install.sh strace");
         return;
     }
-    assert_eq!(begun(500, REQUESTS), REQUESTS, "the limit is far away");
+    assert_eq!(begun(500, REQUESTS), (REQUESTS, REQUESTS as u64 - 1), "the limit is far away");
     for queued_max in [1, 5] {
-        assert_eq!(begun(queued_max, queued_max + 1), queued_max + 1, "the first and those behind it");
+        let expected = (queued_max + 1, queued_max as u64);
+        assert_eq!(begun(queued_max, queued_max + 1), expected, "the first and those behind it");
     }
 }

@@ -29,6 +29,23 @@ fn a_fetch_inside_a_batch_returns_the_whole_batch() {
     assert_eq!((code(end.error_code), end.records.map(|r| r.len())), (ErrorCode::None, Some(0)));
 }
 
+/// A stranger who says that he is a replica must not move the high watermark, nor read beyond it.
+#[test]
+fn whoever_says_that_he_is_a_replica_gets_no_records() {
+    let target = broker();
+    let mut session = Session::open(&target);
+    session.topic("fetch-replica", &[]);
+    session.append("fetch-replica", 0, batch(&["a"]));
+    for replica_id in [0, 1, 7, i32::MAX] {
+        let request = FetchRequest { replica_id, ..fetch_request("fetch-replica", &[(0, 0)]) };
+        let answer = session.call(4, &request);
+        let records = answer.responses.iter().flat_map(|topic| &topic.partitions).map(|p| p.records.as_ref());
+        let bytes: usize = records.map(|records| records.map_or(0, |records| records.len())).sum();
+        assert_eq!(bytes, 0, "replica {replica_id}: {answer:?}");
+    }
+    assert_eq!(values(&session.fetch("fetch-replica", 0)), ["a"]);
+}
+
 #[test]
 fn a_first_batch_larger_than_every_limit_is_returned_whole() {
     let target = broker();

@@ -7,7 +7,7 @@ mod configs;
 mod connection;
 mod fetch;
 pub(crate) mod groups;
-mod offsets;
+pub(crate) mod offsets;
 mod produce;
 mod restart;
 mod topics;

@@ -158,7 +158,7 @@ fn the_end_of_a_leader_epoch_is_told_without_fencing_when_none_is_claimed() {
     assert_eq!(ask(4, 0, -1), (ErrorCode::UnknownLeaderEpoch, -1, -1));
 }
 
-pub(super) fn delete_records(
+pub(crate) fn delete_records(
     session: &mut Session,
     topic: &str,
     partition: i32,

@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use super::{
     connection::{self, ConnectionContext},
     limits::ConnectionLimits,
+    local::send_without_pacing,
 };
 use crate::{
     api::Api,
@@ -226,6 +227,9 @@ impl Accepting {
         let Some(permit) = self.limits.admit(peer.ip()).await else { return };
         let settings = self.api.connection_settings();
         let Ok(local) = stream.local_addr() else { return };
+        if let Err(error) = send_without_pacing(&stream, local, peer) {
+            debug!(%peer, %error, "congestion control stays as it is");
+        }
         let advertised = self.advertised.clone();
         let context = ConnectionContext::new(Arc::clone(&self.name), local, peer, advertised);
         let (api, stop) = (Arc::clone(&self.api), self.stop.clone());

@@ -4,6 +4,7 @@ mod connection;
 mod frame;
 mod limits;
 mod listener;
+mod local;
 mod memory;
 mod repeats;
 pub(crate) mod response;
