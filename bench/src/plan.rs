@@ -10,7 +10,7 @@ use crate::{fleet::Subject, payload};
 const START_OF_FLEET: Duration = Duration::from_secs(45);
 
 /// How much of it is measured.
-#[derive(clap::Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extent {
     /// Rounds over all scenarios and subjects [default: 3, with --long 5]
     #[arg(long)]
@@ -42,7 +42,8 @@ impl Extent {
 
     /// Whether it is less than what RESULTS.md in the repository should show.
     pub(crate) fn is_partial(&self) -> bool {
-        !self.long || !self.only.is_empty() || !self.subjects.is_empty()
+        let whole = Self { long: true, ..Self::default() };
+        *self != whole
     }
 
     pub(crate) fn rounds(&self) -> u32 {

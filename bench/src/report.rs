@@ -74,7 +74,7 @@ fn reached(text: &mut String, samples: &Samples) -> Result<()> {
     writeln!(
         text,
         "\n## What was to be reached\n\nMillstream flushes before it acknowledges, Kafka does not. Of several \
-         loads the worst counts. In brackets how the floor compares, by the same measure. {met} of {} met.\n",
+         loads the worst counts. In brackets the load, and how the floor compares. {met} of {} met.\n",
         targets.len()
     )?;
     writeln!(text, "| figure | to reach | measured | met |\n|---|---|---|---|")?;

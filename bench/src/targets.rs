@@ -117,8 +117,9 @@ impl Judge<'_> {
                 let os = if ours == MillstreamOs { ", durability os" } else { "" };
                 let figure = format!("{part} at {rate}/s{os}");
                 let found = self.samples.ratio(scenario, metric, [ours, theirs]);
+                // It flushes.
                 let floors = self.samples.ratio(scenario, metric, [Floor, theirs]);
-                let remarks = floors.map(the_floor).into_iter().collect();
+                let remarks = floors.filter(|_| theirs == KafkaFlushing).map(the_floor).into_iter().collect();
                 all.push(against(figure, Goal::AtMost(limit), theirs, found, remarks));
             };
             ratio("p50", Metric::P50Ms, Millstream, KafkaFlushing, 1.0 / 3.0);
@@ -239,25 +240,26 @@ impl Judge<'_> {
         theirs: Subject,
         select: &dyn Fn(Throughput) -> bool,
     ) -> Target {
-        let mut worst: Option<(f64, Scenario, Throughput)> = None;
+        let mut worst: Option<(f64, Throughput)> = None;
         for scenario in self.scenarios.iter().copied() {
             let Scenario::Throughput(load) = scenario else { continue };
             let ratio = self.samples.ratio(scenario, metric, [Millstream, theirs]).filter(|_| select(load));
             if let Some(ratio) = ratio
-                && worst.is_none_or(|(other, ..)| goal.is_worse(ratio, other))
+                && worst.is_none_or(|(other, _)| goal.is_worse(ratio, other))
             {
-                worst = Some((ratio, scenario, load));
+                worst = Some((ratio, load));
             }
         }
         let mut remarks = Vec::new();
-        if let Some((_, scenario, load)) = worst {
+        if let Some((_, load)) = worst {
             remarks.push(load.to_string());
-            // Its rate is that of frames without pause, which no client sends.
+            // The floor's rate is that of frames without pause, which no client sends.
             if theirs != Floor && matches!(metric, Metric::ProduceCpu | Metric::ConsumeCpu) {
-                remarks.extend(self.samples.ratio(scenario, metric, [Floor, theirs]).map(the_floor));
+                let floors = self.samples.ratio(Scenario::Throughput(load), metric, [Floor, theirs]);
+                remarks.extend(floors.map(the_floor));
             }
         }
-        against(figure.to_owned(), goal, theirs, worst.map(|(ratio, ..)| ratio), remarks)
+        against(figure.to_owned(), goal, theirs, worst.map(|(ratio, _)| ratio), remarks)
     }
 }
 

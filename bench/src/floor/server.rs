@@ -26,6 +26,8 @@ const FDATASYNC_FILES_MAX: usize = 2;
 pub(crate) fn serve(directory: &Path) -> Result<()> {
     std::fs::create_dir_all(directory)?;
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    // Millstream does so too; what is accepted inherits it.
+    rustix::net::sockopt::set_tcp_congestion(&listener, "reno")?;
     println!("{}", listener.local_addr()?.port());
     thread::spawn(|| {
         // Whoever started this has gone, however it went.
@@ -70,8 +72,6 @@ impl Rounds {
 
 fn connection(stream: TcpStream, rounds: &Rounds, directory: &Path) -> Result<()> {
     stream.set_nodelay(true)?;
-    // As Millstream does on one machine.
-    rustix::net::sockopt::set_tcp_congestion(&stream, "reno")?;
     let stream = Arc::new(stream);
     let id = u64::from(stream.peer_addr()?.port());
     // Small frames come many to a system call; of large ones the rest is read past this buffer.

@@ -1,19 +1,15 @@
 //! The name that was probably meant.
 
 /// No key is as long as this, and what it costs to compare grows with the length.
-const LONGEST: usize = 200;
+const NAME_BYTES_MAX: usize = 200;
 
 /// The candidate nearest to `name` by edits, if any is near enough to be worth naming.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if name.len() > LONGEST {
+    if name.len() > NAME_BYTES_MAX {
         return None;
     }
-    let limit = name.len() / 3 + 1;
-    let scored = candidates
-        .into_iter()
-        .filter(|candidate| name.len().abs_diff(candidate.len()) <= limit)
-        .map(|candidate| (strsim::osa_distance(name, candidate), candidate));
-    scored.filter(|(edits, _)| *edits <= limit).min().map(|(_, candidate)| candidate)
+    let scored = candidates.into_iter().map(|candidate| (strsim::osa_distance(name, candidate), candidate));
+    scored.filter(|(edits, _)| *edits <= name.len() / 3 + 1).min().map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

@@ -216,6 +216,7 @@ impl Running {
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
         let value = answer.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.map_or(Ok(0), |value| value.parse().with_context(|| format!("{series} is {value}")))
     }

@@ -68,11 +68,11 @@ fn outcomes(name: &str, sent: Vec<Sent>) {
 
 /// Every key in each of its versions, and in the one before them and the one after.
 fn keys_and_versions() -> Vec<(ApiKey, i16)> {
-    let versions = |key: ApiKey| {
+    let versions = |&key: &ApiKey| {
         let offered = offered_versions(key);
-        (offered.start() - 1)..=(offered.end() + 1)
+        (offered.start() - 1..=offered.end() + 1).map(move |version| (key, version))
     };
-    ApiKey::ALL.iter().flat_map(|key| versions(*key).map(|version| (*key, version))).collect()
+    ApiKey::ALL.iter().flat_map(versions).collect()
 }
 
 fn random_request(random: &mut Random, key: ApiKey, version: i16) -> Vec<u8> {
@@ -95,11 +95,10 @@ fn a_random_request_of_any_key_and_version_is_answered_or_closes_its_connection(
     let all = keys_and_versions();
     // All of them in `make torture`, some in a row otherwise.
     let first = random.below(all.len() as u64) as usize;
-    let mut next = all.iter().cycle().skip(first);
+    let mut next = all.into_iter().cycle().skip(first);
     siege.attack(|target| {
         let some = next.by_ref().take(scaled(300));
-        let requests: Vec<_> =
-            some.map(|(key, version)| random_request(&mut random, *key, *version)).collect();
+        let requests: Vec<_> = some.map(|(key, version)| random_request(&mut random, key, version)).collect();
         outcomes("random requests", requests.into_iter().map(|bytes| Sent::send(target, bytes)).collect());
     });
 }

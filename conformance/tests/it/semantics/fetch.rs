@@ -29,19 +29,27 @@ fn a_fetch_inside_a_batch_returns_the_whole_batch() {
     assert_eq!((code(end.error_code), end.records.map(|r| r.len())), (ErrorCode::None, Some(0)));
 }
 
-/// A stranger who says that he is a replica must not move the high watermark, nor read beyond it.
+/// What a replica asks for counts as what it has, and may be more than consumers are given.
 #[test]
-fn whoever_says_that_he_is_a_replica_gets_no_records() {
+fn whoever_says_that_he_is_a_replica_is_told_that_he_is_none() {
     let target = broker();
     let mut session = Session::open(&target);
-    session.topic("fetch-replica", &[]);
+    let topic_id = session.topic("fetch-replica", &[]);
     session.append("fetch-replica", 0, batch(&["a"]));
-    for replica_id in [0, 1, 7, i32::MAX] {
-        let request = FetchRequest { replica_id, ..fetch_request("fetch-replica", &[(0, 0)]) };
-        let answer = session.call(4, &request);
-        let records = answer.responses.iter().flat_map(|topic| &topic.partitions).map(|p| p.records.as_ref());
-        let bytes: usize = records.map(|records| records.map_or(0, |records| records.len())).sum();
-        assert_eq!(bytes, 0, "replica {replica_id}: {answer:?}");
+    for version in [4, 12, 15, 18] {
+        for replica_id in [1_000, i32::MAX] {
+            let mut request = fetch_request("fetch-replica", &[(0, 0)]);
+            request.topics[0].topic_id = topic_id;
+            match version {
+                15.. => request.replica_state.replica_id = replica_id,
+                _ => request.replica_id = replica_id,
+            }
+            let data = session.call(version, &request).responses.remove(0).partitions.remove(0);
+            let records = data.records.map(|records| records.len());
+            let answer = (code(data.error_code), data.high_watermark, records);
+            let expected = (ErrorCode::NotLeaderOrFollower, -1, Some(0));
+            assert_eq!(answer, expected, "version {version}, replica {replica_id}");
+        }
     }
     assert_eq!(values(&session.fetch("fetch-replica", 0)), ["a"]);
 }

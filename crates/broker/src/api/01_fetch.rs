@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use millstream_log::{ColdReads, Isolation, ReadError, ReadRequest, ReadResult};
 use millstream_protocol::messages::{
     FetchRequest, FetchResponse,
+    fetch_request::FetchTopic,
     fetch_response::{AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData},
 };
 use millstream_types::{ErrorCode, LeaderEpoch, Offset, PartitionId, codec::Payload};
@@ -31,7 +32,7 @@ const SESSIONS_FROM: i16 = 7;
 
 pub(super) fn handle(parts: &Arc<Parts>, context: RequestContext, request: FetchRequest) -> Reply {
     if request.replica_id >= 0 || request.replica_state.replica_id >= 0 {
-        return context.now(&error(ErrorCode::UnknownServerError));
+        return context.now(&unknown_replica(request));
     }
     let version = context.version;
     let session = match parts.fetch_sessions.begin(session_request(&request, version), parts.clock.now()) {
@@ -90,6 +91,22 @@ fn session_request(request: &FetchRequest, version: i16) -> SessionRequest {
 
 fn error(code: ErrorCode) -> FetchResponse {
     FetchResponse { error_code: code.code(), ..Default::default() }
+}
+
+/// What Kafka says of each partition to a replica that it does not have.
+fn unknown_replica(request: FetchRequest) -> FetchResponse {
+    let refused = |index| {
+        let failure = Outcome::Failed(ErrorCode::NotLeaderOrFollower.into());
+        partition_data(index, Isolation::ReadUncommitted, failure)
+    };
+    let topic = |topic: FetchTopic| FetchableTopicResponse {
+        topic: topic.topic,
+        topic_id: topic.topic_id,
+        partitions: topic.partitions.iter().map(|partition| refused(partition.partition)).collect(),
+        ..Default::default()
+    };
+    let responses = request.topics.into_iter().map(topic).collect();
+    FetchResponse { responses, ..Default::default() }
 }
 
 /// One partition of a fetch, looked up once.

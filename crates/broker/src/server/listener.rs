@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use super::{
     connection::{self, ConnectionContext},
     limits::ConnectionLimits,
-    local::send_without_pacing,
+    pacing::{HostsOwn, accept_without_pacing},
 };
 use crate::{
     api::Api,
@@ -165,10 +165,14 @@ pub(crate) fn serve(
 ) -> io::Result<()> {
     let name: Arc<str> = listener.name.into();
     for socket in listener.sockets {
+        let congestion_control = accept_without_pacing(&socket)
+            .inspect_err(|error| debug!(%error, "connections are paced if the host's are"))
+            .ok();
         let accepting = Accepting {
             socket: TcpListener::from_std(socket)?,
             name: Arc::clone(&name),
             advertised: listener.advertised.clone(),
+            congestion_control,
             api: Arc::clone(api),
             limits: Arc::clone(limits),
             files_max: OpenFiles::of_process().for_connections(),
@@ -184,6 +188,8 @@ struct Accepting {
     socket: TcpListener,
     name: Arc<str>,
     advertised: Option<Advertised>,
+    /// `None`: nothing was changed.
+    congestion_control: Option<HostsOwn>,
     api: Arc<Api>,
     limits: Arc<ConnectionLimits>,
     /// `OpenFiles::for_connections`
@@ -227,8 +233,10 @@ impl Accepting {
         let Some(permit) = self.limits.admit(peer.ip()).await else { return };
         let settings = self.api.connection_settings();
         let Ok(local) = stream.local_addr() else { return };
-        if let Err(error) = send_without_pacing(&stream, local, peer) {
-            debug!(%peer, %error, "congestion control stays as it is");
+        if let Some(hosts_own) = &self.congestion_control
+            && let Err(error) = hosts_own.unless_local(&stream, local, peer)
+        {
+            debug!(%peer, %error, "not the host's congestion control");
         }
         let advertised = self.advertised.clone();
         let context = ConnectionContext::new(Arc::clone(&self.name), local, peer, advertised);

@@ -4,8 +4,8 @@ mod connection;
 mod frame;
 mod limits;
 mod listener;
-mod local;
 mod memory;
+mod pacing;
 mod repeats;
 pub(crate) mod response;
 
