@@ -217,9 +217,14 @@ impl StructEmitter<'_> {
         let scope = scope.expect("a tagged field stands in a flexible version");
         for field in tagged {
             let tag = field.tag.expect("only tagged fields are here");
-            let guard = condition(field.versions, scope).map(|c| format!(" if {c}")).unwrap_or_default();
-            let name = field_name(field);
-            emit(&mut arms, format!("{tag}{guard} => message.{name} = {},", read_nullable(field, "true")));
+            let read = format!("message.{} = {}", field_name(field), read_nullable(field, "true"));
+            match condition(field.versions, scope) {
+                None => emit(&mut arms, format!("{tag} => {read},")),
+                Some(condition) => {
+                    emit(&mut arms, format!("{tag} if {condition} => {read},"));
+                    emit(&mut arms, format!("{tag} => return Err(r.tag_of_other_versions({tag}, version)),"));
+                }
+            }
         }
         format!(
             "message.unknown_tagged_fields = r.tagged_fields(|tag, r| {{

@@ -22,6 +22,8 @@ fn announced(length: i32, body: &[u8]) -> Vec<u8> {
 
 fn rows() -> Vec<(&'static str, Vec<u8>)> {
     let billion = 0x4000_0000_u32.to_be_bytes();
+    // No topics, nothing forgotten, no rack; the tag is the replica state's.
+    let tagged = [&[0xff; 4][..], &[0; 21], &[1, 1, 1], &[1, 1, 1, 0]].concat();
     let fetch = [&[0xff; 4], &[0, 0, 0, 1], &[0, 0, 0, 1], &[0, 0, 0, 1], &[0][..], &billion].concat();
     vec![
         ("a frame of 2^31-1 bytes", announced(i32::MAX, b"x")),
@@ -37,6 +39,7 @@ fn rows() -> Vec<(&'static str, Vec<u8>)> {
         ("Metadata v1 with 2^30 topics", frame(3, 1, 1, &billion)),
         ("CreateTopics v2 with 2^30 topics", frame(19, 2, 1, &billion)),
         ("Fetch v4 of 2^30 topics", frame(1, 4, 1, &fetch)),
+        ("Fetch v12 with a tag of version 15", frame(1, 12, 2, &tagged)),
         ("Metadata v12 with 2^28 topics", frame(3, 12, 2, &[0xff, 0xff, 0xff, 0xff, 0x01])),
         ("an API key that does not exist", frame(9999, 0, 1, &[])),
     ]

@@ -154,6 +154,7 @@ pub mod produce_response {
                         0 if version >= 10 => {
                             message.node_endpoints = r.array(true, |r| NodeEndpoint::read(r, version))?
                         }
+                        0 => return Err(r.tag_of_other_versions(0, version)),
                         _ => return Ok(false),
                     }
                     Ok(true)
@@ -268,6 +269,7 @@ pub mod produce_response {
                 message.unknown_tagged_fields = r.tagged_fields(|tag, r| {
                     match tag {
                         0 if version >= 10 => message.current_leader = LeaderIdAndEpoch::read(r, version)?,
+                        0 => return Err(r.tag_of_other_versions(0, version)),
                         _ => return Ok(false),
                     }
                     Ok(true)

@@ -80,6 +80,7 @@ pub mod fetch_request {
                     match tag {
                         0 => message.cluster_id = r.nullable_string(true)?,
                         1 if version >= 15 => message.replica_state = ReplicaState::read(r, version)?,
+                        1 => return Err(r.tag_of_other_versions(1, version)),
                         _ => return Ok(false),
                     }
                     Ok(true)
@@ -245,7 +246,9 @@ pub mod fetch_request {
                 message.unknown_tagged_fields = r.tagged_fields(|tag, r| {
                     match tag {
                         0 if version >= 17 => message.replica_directory_id = r.uuid()?,
+                        0 => return Err(r.tag_of_other_versions(0, version)),
                         1 if version >= 18 => message.high_watermark = r.i64()?,
+                        1 => return Err(r.tag_of_other_versions(1, version)),
                         _ => return Ok(false),
                     }
                     Ok(true)
@@ -378,6 +381,7 @@ pub mod fetch_response {
                         0 if version >= 16 => {
                             message.node_endpoints = r.array(true, |r| NodeEndpoint::read(r, version))?
                         }
+                        0 => return Err(r.tag_of_other_versions(0, version)),
                         _ => return Ok(false),
                     }
                     Ok(true)

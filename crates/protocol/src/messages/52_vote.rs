@@ -166,6 +166,7 @@ pub mod vote_response {
                     0 if version >= 1 => {
                         message.node_endpoints = r.array(true, |r| NodeEndpoint::read(r, version))?
                     }
+                    0 => return Err(r.tag_of_other_versions(0, version)),
                     _ => return Ok(false),
                 }
                 Ok(true)

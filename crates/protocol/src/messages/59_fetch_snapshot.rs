@@ -109,6 +109,7 @@ pub mod fetch_snapshot_request {
             message.unknown_tagged_fields = r.tagged_fields(|tag, r| {
                 match tag {
                     0 if version >= 1 => message.replica_directory_id = r.uuid()?,
+                    0 => return Err(r.tag_of_other_versions(0, version)),
                     _ => return Ok(false),
                 }
                 Ok(true)
@@ -203,6 +204,7 @@ pub mod fetch_snapshot_response {
                     0 if version >= 1 => {
                         message.node_endpoints = r.array(true, |r| NodeEndpoint::read(r, version))?
                     }
+                    0 => return Err(r.tag_of_other_versions(0, version)),
                     _ => return Ok(false),
                 }
                 Ok(true)

@@ -53,7 +53,9 @@ pub mod broker_heartbeat_request {
             message.unknown_tagged_fields = r.tagged_fields(|tag, r| {
                 match tag {
                     0 if version >= 1 => message.offline_log_dirs = r.array(true, Reader::uuid)?,
+                    0 => return Err(r.tag_of_other_versions(0, version)),
                     1 if version >= 2 => message.cordoned_log_dirs = r.nullable_array(true, Reader::uuid)?,
+                    1 => return Err(r.tag_of_other_versions(1, version)),
                     _ => return Ok(false),
                 }
                 Ok(true)

@@ -42,6 +42,20 @@ fn eight_bytes_cannot_reserve_memory_for_two_billion_elements() {
     assert_eq!(kind, DecodeErrorKind::ArrayBeyondEnd { count: i32::MAX as usize, left: 4 });
 }
 
+/// Kafka says "Tag 1 is not valid for version 12", and closes the connection.
+#[test]
+fn a_tagged_field_of_other_versions_is_no_unknown_one() {
+    let tagged =
+        |tag| FetchRequest { unknown_tagged_fields: vec![(tag, Bytes::new())], ..Default::default() };
+    let mut w = Writer::new();
+    tagged(1).write(&mut w, 12).unwrap();
+    let kind = error::<FetchRequest>(&w.into_bytes(), 12);
+    assert_eq!(kind, DecodeErrorKind::TagOfOtherVersions { tag: 1, version: 12 });
+    let mut w = Writer::new();
+    tagged(77).write(&mut w, 12).unwrap();
+    assert_eq!(FetchRequest::read(&mut Reader::new(w.into_bytes()), 12), Ok(tagged(77)));
+}
+
 #[test]
 fn an_array_as_long_as_a_large_frame_is_refused_by_its_count() {
     let mut bytes = 50_000_000_u32.to_be_bytes().to_vec();

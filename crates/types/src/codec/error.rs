@@ -25,6 +25,8 @@ pub enum DecodeErrorKind {
     Null,
     #[error("tagged field {tag} announced {announced} bytes and used {used}")]
     TaggedFieldLength { tag: u32, announced: usize, used: usize },
+    #[error("tagged field {tag} is not one of version {version}")]
+    TagOfOtherVersions { tag: u32, version: i16 },
     #[error("version {version} of {message} is not known")]
     UnsupportedVersion { message: &'static str, version: i16 },
     #[error("{left} bytes stand behind the end")]

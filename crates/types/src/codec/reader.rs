@@ -229,6 +229,12 @@ impl Reader {
         Ok(unknown)
     }
 
+    /// Taken for an unknown one, it would be written as a known one in a version that has it. Kafka refuses it too.
+    #[cold]
+    pub fn tag_of_other_versions(&self, tag: u32, version: i16) -> DecodeError {
+        self.error(DecodeErrorKind::TagOfOtherVersions { tag, version })
+    }
+
     /// A tagged section of which no field is known; nothing where the version has none.
     pub fn unknown_tagged_fields(&mut self, flexible: bool) -> Result<Vec<(u32, Bytes)>, DecodeError> {
         if flexible { self.tagged_fields(|_, _| Ok(false)) } else { Ok(Vec::new()) }

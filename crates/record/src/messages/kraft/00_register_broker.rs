@@ -72,7 +72,9 @@ pub mod register_broker_record {
             message.unknown_tagged_fields = r.tagged_fields(|tag, r| {
                 match tag {
                     0 if version >= 3 => message.log_dirs = r.array(true, Reader::uuid)?,
+                    0 => return Err(r.tag_of_other_versions(0, version)),
                     1 if version >= 4 => message.cordoned_log_dirs = r.nullable_array(true, Reader::uuid)?,
+                    1 => return Err(r.tag_of_other_versions(1, version)),
                     _ => return Ok(false),
                 }
                 Ok(true)

@@ -79,7 +79,9 @@ pub mod partition_record {
                     1 if version >= 2 => {
                         message.eligible_leader_replicas = r.nullable_array(true, Reader::i32)?
                     }
+                    1 => return Err(r.tag_of_other_versions(1, version)),
                     2 if version >= 2 => message.last_known_elr = r.nullable_array(true, Reader::i32)?,
+                    2 => return Err(r.tag_of_other_versions(2, version)),
                     _ => return Ok(false),
                 }
                 Ok(true)

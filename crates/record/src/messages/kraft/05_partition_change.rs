@@ -78,8 +78,11 @@ pub mod partition_change_record {
                     6 if version >= 2 => {
                         message.eligible_leader_replicas = r.nullable_array(true, Reader::i32)?
                     }
+                    6 => return Err(r.tag_of_other_versions(6, version)),
                     7 if version >= 2 => message.last_known_elr = r.nullable_array(true, Reader::i32)?,
+                    7 => return Err(r.tag_of_other_versions(7, version)),
                     8 if version >= 1 => message.directories = r.nullable_array(true, Reader::uuid)?,
+                    8 => return Err(r.tag_of_other_versions(8, version)),
                     _ => return Ok(false),
                 }
                 Ok(true)

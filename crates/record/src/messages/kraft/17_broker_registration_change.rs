@@ -42,8 +42,11 @@ pub mod broker_registration_change_record {
                 match tag {
                     0 => message.fenced = r.i8()?,
                     1 if version >= 1 => message.in_controlled_shutdown = r.i8()?,
+                    1 => return Err(r.tag_of_other_versions(1, version)),
                     2 if version >= 2 => message.log_dirs = r.array(true, Reader::uuid)?,
+                    2 => return Err(r.tag_of_other_versions(2, version)),
                     3 if version >= 3 => message.cordoned_log_dirs = r.nullable_array(true, Reader::uuid)?,
+                    3 => return Err(r.tag_of_other_versions(3, version)),
                     _ => return Ok(false),
                 }
                 Ok(true)
