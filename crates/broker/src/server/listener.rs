@@ -35,7 +35,13 @@ pub(crate) struct BoundListener {
     /// Told to clients; `None`: the local address of their own connection.
     pub(crate) advertised: Option<Advertised>,
     pub(crate) port: u16,
-    sockets: Vec<std::net::TcpListener>,
+    sockets: Vec<BoundSocket>,
+}
+
+struct BoundSocket {
+    socket: std::net::TcpListener,
+    /// `None`: nothing was changed.
+    congestion_control: Option<HostsOwn>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +54,7 @@ pub struct BindError {
 impl BoundListener {
     /// A host by which this machine reaches the listener.
     pub(crate) fn host_for_clients(&self) -> String {
-        let address = self.sockets.first().and_then(|socket| socket.local_addr().ok()).map(|a| a.ip());
+        let address = self.sockets.first().and_then(|bound| bound.socket.local_addr().ok()).map(|a| a.ip());
         match address {
             Some(address) if !address.is_unspecified() => address.to_string(),
             _ => Ipv4Addr::LOCALHOST.to_string(),
@@ -103,19 +109,19 @@ pub(crate) fn bind(options: &ListenerOptions, tuning: &Tuning) -> Result<BoundLi
             outcome => break outcome?,
         }
     };
-    let port = sockets[0].local_addr().map_or(options.endpoint.port, |a| a.port());
+    let port = sockets[0].socket.local_addr().map_or(options.endpoint.port, |a| a.port());
     Ok(BoundListener { name: options.name.clone(), advertised: options.advertised.clone(), port, sockets })
 }
 
-fn bind_all(endpoint: &Endpoint, tuning: &Tuning) -> Result<Vec<std::net::TcpListener>, BindError> {
+fn bind_all(endpoint: &Endpoint, tuning: &Tuning) -> Result<Vec<BoundSocket>, BindError> {
     let mut sockets = Vec::new();
     let mut port = endpoint.port;
     for (index, address) in addresses(&endpoint.host).into_iter().enumerate() {
         let address = SocketAddr::new(address, port);
         match bind_one(address, tuning) {
-            Ok(socket) => {
-                port = socket.local_addr().map_or(port, |a| a.port());
-                sockets.push(socket);
+            Ok(bound) => {
+                port = bound.socket.local_addr().map_or(port, |a| a.port());
+                sockets.push(bound);
             }
             // A machine without IPv6 still has its IPv4 loopback.
             Err(error) if index > 0 && error.kind() != io::ErrorKind::AddrInUse => {
@@ -135,7 +141,7 @@ fn addresses(host: &Host) -> Vec<IpAddr> {
     }
 }
 
-fn bind_one(address: SocketAddr, tuning: &Tuning) -> io::Result<std::net::TcpListener> {
+fn bind_one(address: SocketAddr, tuning: &Tuning) -> io::Result<BoundSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -151,8 +157,12 @@ fn bind_one(address: SocketAddr, tuning: &Tuning) -> io::Result<std::net::TcpLis
         socket.set_send_buffer_size(bytes)?;
     }
     socket.bind(&address.into())?;
+    // A connection is what the socket is when it comes, which may be before it is served.
+    let congestion_control = accept_without_pacing(&socket)
+        .inspect_err(|error| debug!(%address, %error, "connections are paced if the host's are"))
+        .ok();
     socket.listen(tuning.backlog)?;
-    Ok(socket.into())
+    Ok(BoundSocket { socket: socket.into(), congestion_control })
 }
 
 /// Accepts until `stop`; each connection is a task of `tasks`.
@@ -164,10 +174,7 @@ pub(crate) fn serve(
     stop: &CancellationToken,
 ) -> io::Result<()> {
     let name: Arc<str> = listener.name.into();
-    for socket in listener.sockets {
-        let congestion_control = accept_without_pacing(&socket)
-            .inspect_err(|error| debug!(%error, "connections are paced if the host's are"))
-            .ok();
+    for BoundSocket { socket, congestion_control } in listener.sockets {
         let accepting = Accepting {
             socket: TcpListener::from_std(socket)?,
             name: Arc::clone(&name),
@@ -188,7 +195,6 @@ struct Accepting {
     socket: TcpListener,
     name: Arc<str>,
     advertised: Option<Advertised>,
-    /// `None`: nothing was changed.
     congestion_control: Option<HostsOwn>,
     api: Arc<Api>,
     limits: Arc<ConnectionLimits>,
@@ -259,9 +265,18 @@ mod tests {
     fn port_zero_gives_both_loopback_addresses_the_same_free_port() {
         let bound = bind(&options(Host::Loopback, 0), &TUNING).unwrap();
         assert_ne!(bound.port, 0);
-        for socket in &bound.sockets {
+        for BoundSocket { socket, .. } in &bound.sockets {
             assert_eq!(socket.local_addr().unwrap().port(), bound.port);
         }
+    }
+
+    #[test]
+    fn a_connection_that_comes_before_it_is_served_is_not_paced_either() {
+        let bound = bind(&options(Host::Loopback, 0), &TUNING).unwrap();
+        let BoundSocket { socket, .. } = &bound.sockets[0];
+        let _client = std::net::TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+        let (accepted, _) = socket.accept().unwrap();
+        assert_eq!(rustix::net::sockopt::tcp_congestion(accepted).unwrap(), "reno");
     }
 
     #[test]
