@@ -192,7 +192,7 @@ mod tests {
     /// `UPDATE_REFERENCE=1 cargo test -p millstream-config` writes the files anew.
     #[test]
     fn the_reference_documentation_is_fresh() {
-        let directory = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference"));
+        let directory = std::path::Path::new("../../docs/reference");
         for (name, text) in
             [("configuration.md", reference()), ("client-configuration.md", client_reference())]
         {

@@ -13,8 +13,10 @@ const KAFKA: &str = "kafka-4.3.1";
 
 /// The root of the checkout.
 pub fn repository() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-    root.expect("the crate lies two levels below the root").to_owned()
+    // Where cargo runs it now, not where it was built: clones may share a target directory.
+    let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let root = Path::new(&package).ancestors().find(|path| path.join("crates/testkit").exists());
+    root.expect("the package lies in the checkout").to_owned()
 }
 
 /// What `conformance/install.sh` fills: `$XDG_CACHE_HOME/millstream`.

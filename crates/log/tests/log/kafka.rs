@@ -10,7 +10,7 @@ use millstream_record::{
     batch::{BatchOptions, ProducerInfo},
     control::{ControlType, EndTransactionMarker},
 };
-use millstream_testkit::{Kind, Target, TargetOptions, kafka_libs, kafka_tool, skip};
+use millstream_testkit::{Kind, Target, TargetOptions, kafka_libs, kafka_tool, repository, skip};
 use millstream_types::{BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 use crate::support::*;
@@ -108,7 +108,7 @@ fn kafkas_dump_tool_accepts_every_file_that_we_write() {
 
 /// A directory that a real Kafka 4.3.1 wrote; see the README beside the archives.
 fn fixture(name: &str) -> tempfile::TempDir {
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let archive = repository().join("crates/log/tests/fixtures").join(name);
     let root = tempfile::tempdir().unwrap();
     let status = Command::new("tar").arg("-xzSf").arg(archive).arg("-C").arg(root.path()).status().unwrap();
     assert!(status.success());

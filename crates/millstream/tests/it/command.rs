@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use millstream_testkit::{Finished, Program, Target, TargetOptions};
+use millstream_testkit::{Finished, Program, Target, TargetOptions, repository};
 use serde_json::Value;
 
 pub(crate) static BOOTSTRAP: LazyLock<String> = LazyLock::new(|| {
@@ -363,7 +363,7 @@ fn a_data_directory_is_dumped_without_a_broker() {
 fn a_torn_or_corrupt_segment_is_shown_up_to_the_fault_and_is_a_failure() {
     let place = tempfile::tempdir().unwrap();
     let segment = place.path().join("00000000000000000000.log");
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../record/tests/fixtures/java-none.bin");
+    let fixture = repository().join("crates/record/tests/fixtures/java-none.bin");
     let whole = fs::read(fixture).unwrap();
     let mut corrupt = whole.clone();
     corrupt[100] ^= 1;

@@ -1,10 +1,6 @@
 //! Batches that Kafka wrote are read as Kafka reads them, and Kafka reads ours.
 
-use std::{
-    fmt::Write,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Write, fs, path::PathBuf};
 
 use bytes::Bytes;
 use millstream_record::{
@@ -12,14 +8,14 @@ use millstream_record::{
     batch::{batches, rebuild, set_log_append_time},
     control::{ControlType, EndTransactionMarker},
 };
-use millstream_testkit::{java_source, kafka_libs, skip};
+use millstream_testkit::{java_source, kafka_libs, repository, skip};
 use millstream_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 const MAX: usize = 1 << 20;
 const T0: i64 = 1_700_000_000_000;
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+    repository().join("crates/record/tests/fixtures")
 }
 
 fn golden(name: &str) -> Bytes {
